@@ -1,4 +1,4 @@
-"""The reference of the control tables is that of a migrated database."""
+"""The generated reference of the control tables matches a migrated database."""
 
 import pytest
 from reference_operation import tables
@@ -11,7 +11,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'sink'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND a.attnum > 0 AND NOT a.attisdropped
 """
-_SAME = {
+_CATALOG_NAMES = {
     "bool": "boolean",
     "int": "integer",
     "bigserial": "bigint",
@@ -24,7 +24,7 @@ _SAME = {
 def test_reference_has_every_column_of_the_tables(scratch) -> None:
     migrated = set(scratch.admin.execute(_COLUMNS).fetchall())
     documented = {
-        (table, column.name, _SAME.get(column.type, column.type))
+        (table, column.name, _CATALOG_NAMES.get(column.type, column.type))
         for table, columns in tables().items()
         for column in columns
     }

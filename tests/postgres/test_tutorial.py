@@ -1,4 +1,4 @@
-"""docs/tutorial.md, as written, against PostgreSQL."""
+"""The commands of docs/tutorial.md, run as written against PostgreSQL."""
 
 import base64
 import os
@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "tutorial.md"
 
 @pytest.fixture
 def environment(postgres, tmp_path: Path) -> dict[str, str]:
-    """What the page asks for, in a Python environment where the plugin is not left behind."""
+    """The environment that the page needs; its plugin is installed into a temporary folder."""
     admin = conninfo_to_dict(postgres.dsn("postgres"))
     site = str(tmp_path / "site")
     return {
@@ -38,8 +38,8 @@ def environment(postgres, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def dropped(postgres) -> Iterator[None]:
-    """No database has the names of the page: other tests of the server use them, too."""
+def unused_names(postgres) -> Iterator[None]:
+    """Drop the page's databases before and after: other tests use the same names."""
     drop_databases(postgres)
     yield
     drop_databases(postgres)

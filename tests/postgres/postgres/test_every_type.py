@@ -1,4 +1,4 @@
-"""Every type of pg_catalog is read by a rule that a recording proves, or refused by its name."""
+"""Every type of pg_catalog is covered by a recording, or refused by name."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 def recorded_types() -> set[str]:
-    """The columns of the recordings, which `test_recordings` sends all the way."""
+    """Return the columns of the recordings, which `test_recordings` writes to the target."""
     files = [json.loads(path.read_text(encoding="utf-8")) for path in RECORDED.glob("*.json")]
     return {name for kept in files for row in kept["texts"].values() for name in row}
 
@@ -44,12 +44,12 @@ def test_every_type_is_recorded_or_refused(scratch: Any) -> None:
     names = {"char": "char_1"}
     unknown, refused = [], set()
     for pg in found.values():
-        if pg.scalar.kind == "p":  # of an array of a pseudo-type no table has a column
+        if pg.scalar.kind == "p":  # a column cannot be an array of a pseudo-type
             continue
         if type_refusal(pg, pg) is not None:
             refused.add(pg.scalar.name)
-            named = "field " if pg.scalar.kind == "c" else pg.scalar.name
-            assert named in str(type_refusal(pg, pg))
+            expected = "field " if pg.scalar.kind == "c" else pg.scalar.name
+            assert expected in str(type_refusal(pg, pg))
             continue
         shape = "scalar" if pg.element is None else "array"
         name = "pair" if pg.scalar.kind == "c" else pg.scalar.name  # rows of the catalog's tables
@@ -66,7 +66,7 @@ def test_every_type_is_recorded_or_refused(scratch: Any) -> None:
     [("int[]", "text"), ("int[]", "jsonb"), ("text", "integer"), ("date[]", "timestamp[]"),
      ("timetz", "time"), ("bit(3)", "text"), ("timestamp", "date"), ("interval", "interval(2)")],
 )  # fmt: skip
-def test_types_of_which_some_values_fit_are_admitted(source: str, target: str) -> None:
+def test_partly_fitting_types_are_accepted(source: str, target: str) -> None:
     assert type_refusal(declared_type(source), declared_type(target)) is None
 
 
@@ -98,20 +98,20 @@ FUNCTIONS = settings(max_examples=150)
 
 @FUNCTIONS
 @given(value=st.floats(width=64))
-def test_double_is_written_as_postgresql_does(doubles: Any, value: float) -> None:
-    assert float8_text(value) == doubles(value, "float8")
+def test_double_is_written_as_postgresql_does(number_text: Any, value: float) -> None:
+    assert float8_text(value) == number_text(value, "float8")
 
 
 @FUNCTIONS
 @given(value=st.floats(width=32))
-def test_real_is_written_as_postgresql_does(doubles: Any, value: float) -> None:
-    assert float4_text(value) == doubles(value, "float4")
+def test_real_is_written_as_postgresql_does(number_text: Any, value: float) -> None:
+    assert float4_text(value) == number_text(value, "float4")
     assert value != value or single(float(float4_text(value))) == value  # noqa: PLR0124 - NaN
 
 
 @pytest.fixture(scope="module")
-def doubles(postgres: Any) -> Any:
-    """PostgreSQL's own text of a number."""
+def number_text(postgres: Any) -> Any:
+    """Return a function that prints a number as PostgreSQL does."""
     with psycopg.connect(postgres.dsn("smart_citizen"), autocommit=True) as connection:
 
         def text(value: float, type_: str) -> str:
@@ -128,30 +128,30 @@ NESTED = st.lists(st.none() | TEXTS, min_size=1, max_size=3).flatmap(
 
 @FUNCTIONS
 @given(values=NESTED)
-def test_array_literal_reads_as_it_was_written(values: Any) -> None:
+def test_array_literal_round_trips(values: Any) -> None:
     for delimiter in ",;":
         assert parse_array(array_literal(values, str, delimiter), delimiter) == values
 
 
 @FUNCTIONS
 @given(pairs=st.dictionaries(TEXTS, st.none() | TEXTS, max_size=4))
-def test_hstore_literal_reads_as_it_was_written(pairs: dict[str, Any]) -> None:
+def test_hstore_literal_round_trips(pairs: dict[str, Any]) -> None:
     assert parse_hstore(hstore_literal(pairs)) == pairs
 
 
 @pytest.fixture(scope="module")
-def asked(postgres: Any) -> Any:
-    """A session of which functions under test are compared with PostgreSQL's answers."""
+def session(postgres: Any) -> Any:
+    """A session for comparing a function with PostgreSQL's result."""
     with psycopg.connect(postgres.dsn("smart_citizen"), autocommit=True) as connection:
         yield connection
 
 
 @FUNCTIONS
 @given(values=NESTED)
-def test_array_of_postgresql_is_parsed(asked: Any, values: Any) -> None:
-    (text,) = asked.execute("SELECT %s::text[]::text", (array_literal(values, str),)).fetchone()
+def test_array_of_postgresql_is_parsed(session: Any, values: Any) -> None:
+    (text,) = session.execute("SELECT %s::text[]::text", (array_literal(values, str),)).fetchone()
     assert parse_array(text) == values
-    (again,) = asked.execute("SELECT ('[3:' || array_length(%s::text[], 1) + 2 || ']=' || "
+    (again,) = session.execute("SELECT ('[3:' || array_length(%s::text[], 1) + 2 || ']=' || "
                              "%s::text[]::text)", (text, text)).fetchone()  # fmt: skip
     if not isinstance(values[0], list):
         assert parse_array(again) == values
@@ -159,14 +159,14 @@ def test_array_of_postgresql_is_parsed(asked: Any, values: Any) -> None:
 
 @FUNCTIONS
 @given(days=st.integers(-2_451_000, 2_145_000_000 // 1000))
-def test_any_date_arrives(asked: Any, days: int) -> None:
+def test_any_date_is_converted(session: Any, days: int) -> None:
     """Debezium writes Java's LocalDate, which has a year 0 and a sign for long years."""
     query = "SELECT d::text, extract(year FROM d)::int, to_char(d, 'MM-DD') "
     query += "FROM (SELECT '2000-01-01'::date + %s AS d) x"
-    text, year, rest = asked.execute(query, (days,)).fetchone()
+    text, year, rest = session.execute(query, (days,)).fetchone()
     year = year if year > 0 else year + 1
     sign = "+" if year > 9999 else "-" if year < 0 else ""
     convert = to_postgres(Kind.DATE, declared_type("date"))
     assert convert is not None
-    spelled = convert(f"{sign}{abs(year):04}-{rest}Z")
-    assert asked.execute("SELECT %s::date::text", (spelled,)).fetchone() == (text,)
+    converted = convert(f"{sign}{abs(year):04}-{rest}Z")
+    assert session.execute("SELECT %s::date::text", (converted,)).fetchone() == (text,)

@@ -1,4 +1,4 @@
-"""`sink-runner grants`: it suffices where only CREATE DATABASE has been, and gives no more."""
+"""`sink-runner grants`: its statements suffice for new databases, and grant no more than needed."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +26,8 @@ WHERE relkind = 'r' AND relnamespace <> 'sink'::regnamespace
 """
 
 
-def created(postgres, name: str) -> psycopg.Connection:
-    """A session of the administrator in a database that only CREATE DATABASE has touched."""
+def create_database(postgres, name: str) -> psycopg.Connection:
+    """Create an empty database and return a session of the administrator."""
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {name}".encode())
         admin.execute(f"CREATE DATABASE {name}".encode())
@@ -45,11 +45,11 @@ def mappings() -> dict[str, TableMapping]:
 
 @pytest.fixture(scope="module")
 def granted(postgres, mappings: dict[str, TableMapping]) -> Iterator[dict[str, str]]:
-    """The two databases with their tables and the printed grants, twice; their names."""
+    """Names of databases with the tables, in which the printed grants were run twice."""
     names = {}
     for database in DATABASES:
         names[database] = f"granted_{database}"
-        with created(postgres, names[database]) as admin:
+        with create_database(postgres, names[database]) as admin:
             folder = ROOT / "compose" / "sql"
             admin.execute((folder / database / "10-tables.sql").read_bytes())
             statements = "\n".join(grants(database, mappings, ROLES))
@@ -78,13 +78,13 @@ def test_printed_grants_suffice_for_every_mapping(
     postgres, granted: dict[str, str], mappings: dict[str, TableMapping]
 ) -> None:
     checks = {"reader_privileges", "writer_privileges", "control"}
-    faults = [
+    refusals = [
         finding.text
         for name, mapping in mappings.items()
         for finding in check_mapping(name, mapping, config(postgres, granted)).findings
         if finding.check in checks
     ]
-    assert faults == []
+    assert refusals == []
 
 
 def test_grants_let_writer_delete_no_more_than_stack(postgres, granted: dict[str, str]) -> None:
@@ -96,12 +96,14 @@ def test_grants_let_writer_delete_no_more_than_stack(postgres, granted: dict[str
         assert found[0] == found[1]
 
 
-def test_queries_of_lookups_are_told(mappings: dict[str, TableMapping]) -> None:
-    told = "\n".join(grants("smart_citizen", mappings, ROLES))
-    assert "-- mapping documents: let role sink_reader read for this: SELECT id::text, aad" in told
+def test_lookup_queries_are_printed(mappings: dict[str, TableMapping]) -> None:
+    printed = "\n".join(grants("smart_citizen", mappings, ROLES))
+    assert (
+        "-- mapping documents: let role sink_reader read for this: SELECT id::text, aad" in printed
+    )
 
 
-# -- from CREATE DATABASE to the first row, as the README has it -----------------------------------
+# -- the README's example, from CREATE DATABASE to the first row -----------------------------------
 
 ROWS = """
 INSERT INTO orders VALUES (1, 'c-17', 12.5, 'inr', now(), 'paid'),
@@ -134,7 +136,7 @@ def test_readme_example_runs_between_two_new_databases(
         writer, reader = (postgres.dsn(name, role) for role in ("sink_writer", "sink_reader"))
         text += f'[databases.{name}]\ndsn = "{writer}"\nreader_dsn = "{reader}"\n'
     (tmp_path / "sink-runner.toml").write_text(text)
-    with created(postgres, "north") as north, created(postgres, "south") as south:
+    with create_database(postgres, "north") as north, create_database(postgres, "south") as south:
         north.execute(files["north.sql"].encode())
         north.execute(ROWS)
         south.execute(files["south.sql"].encode())

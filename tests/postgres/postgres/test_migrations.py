@@ -1,4 +1,4 @@
-"""The runner's tables: made in a bare database, upgraded from older layouts, or refused."""
+"""Migrations: they create the runner's tables, upgrade older layouts, and refuse unknown ones."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ from sink_runner.postgres.session import connect
 
 LAYOUTS = Path(__file__).parent / "layouts"
 COMPOSE = Path(__file__).parents[3] / "compose" / "sql" / "common"
-SHIPPED = [one.number for one in migrations.migrations()]
-# As an older runner left them: of both kinds of everything that is renamed or turned around.
+NUMBERS = [one.number for one in migrations.migrations()]
+# Rows of an older runner, with each variant of every value that the migrations rename or swap.
 ROWS = r"""
 INSERT INTO sync_dlq (flow, topic, partition, "offset", error_class, error_message, stack_trace,
   source_data, key_id, plugin_version, status)
@@ -55,14 +55,14 @@ UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint
 WHERE connamespace = 'sink'::regnamespace AND contype IN ('c', 'p')
   AND conrelid::regclass::text NOT LIKE '%candidates%' ORDER BY 1
 """
-RIGHTS = """
+PRIVILEGES = """
 SELECT relname, relacl::text FROM pg_class
 WHERE oid IN ('sink.audit_log'::regclass, 'sink.conflict'::regclass) ORDER BY 1
 """
 
 
-class Place:
-    """A database that only CREATE DATABASE has touched, with an administrator's session."""
+class EmptyDatabase:
+    """A new database without tables, with a session of the administrator."""
 
     def __init__(self, postgres: Any, name: str) -> None:
         self.dsn = postgres.dsn(name, "sink_writer")
@@ -79,71 +79,75 @@ class Place:
         with connect(self.dsn, "test") as connection:
             return [one.number for one in migrations.migrate(connection)]
 
-    def refusal(self, work: Callable[[psycopg.Connection], Any] = migrations.migrate) -> str:
-        with connect(self.dsn, "test") as connection, pytest.raises(ConfigError) as refused:
+    def error(self, work: Callable[[psycopg.Connection], Any] = migrations.migrate) -> str:
+        with connect(self.dsn, "test") as connection, pytest.raises(ConfigError) as caught:
             work(connection)
-        return str(refused.value)
+        return str(caught.value)
 
 
 @pytest.fixture
-def bare(postgres, request) -> Iterator[Place]:
+def bare(postgres, request) -> Iterator[EmptyDatabase]:
     name = f"bare_{abs(hash(request.node.name))}"
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())
-    place = Place(postgres, name)
-    yield place
-    place.admin.close()
+    database = EmptyDatabase(postgres, name)
+    yield database
+    database.admin.close()
 
 
 @pytest.fixture
-def place(bare: Place) -> Place:
+def database(bare: EmptyDatabase) -> EmptyDatabase:
     bare.run("CREATE SCHEMA sink AUTHORIZATION sink_writer")
     return bare
 
 
-def moved(place: Place) -> None:
-    """Paste what the refusal says."""
-    place.run(*[line for line in place.refusal().splitlines() if line.startswith("  ALTER TABLE")])
+def run_suggested_statements(database: EmptyDatabase) -> None:
+    """Run the ALTER TABLE statements of the error, as an administrator would."""
+    database.run(
+        *[line for line in database.error().splitlines() if line.startswith("  ALTER TABLE")]
+    )
 
 
-def test_bare_database_gets_every_table_once(place: Place) -> None:
-    assert place.migrate() == SHIPPED
-    assert place.migrate() == []
-    applied = place.rows("SELECT number, version, checksum ~ '^[0-9a-f]{64}$' FROM sink.migration")
-    assert applied == [(number, "1.0", True) for number in SHIPPED]
+def test_empty_database_gets_every_migration_once(database: EmptyDatabase) -> None:
+    assert database.migrate() == NUMBERS
+    assert database.migrate() == []
+    applied = database.rows(
+        "SELECT number, version, checksum ~ '^[0-9a-f]{64}$' FROM sink.migration"
+    )
+    assert applied == [(number, "1.0", True) for number in NUMBERS]
 
 
-def test_programs_that_start_together_apply_each_once(place: Place) -> None:
+def test_concurrent_programs_apply_each_migration_once(database: EmptyDatabase) -> None:
     with ThreadPoolExecutor(4) as pool:
-        done = [one.result() for one in [pool.submit(place.migrate) for _ in range(4)]]
-    assert sorted(number for numbers in done for number in numbers) == SHIPPED
+        done = [one.result() for one in [pool.submit(database.migrate) for _ in range(4)]]
+    assert sorted(number for numbers in done for number in numbers) == NUMBERS
 
 
-def test_missing_schema_is_named_with_its_statement(bare: Place) -> None:
-    assert 'CREATE SCHEMA sink AUTHORIZATION "sink_writer"' in bare.refusal()
+def test_missing_schema_error_has_create_statement(bare: EmptyDatabase) -> None:
+    assert 'CREATE SCHEMA sink AUTHORIZATION "sink_writer"' in bare.error()
 
 
-def test_statements_are_for_the_role_of_the_session(place: Place) -> None:
-    """It may be set by the DSN or by ALTER ROLE: what the login owns is no use to it."""
-    place.run(LAYOUTS / "8f27f6d.sql")
-    login = make_conninfo(place.admin.info.dsn, password=place.admin.info.password)
-    place.dsn = make_conninfo(login, options="-c role=sink_writer")
-    moved(place)
-    assert place.migrate() == SHIPPED
+def test_statements_use_role_of_session(database: EmptyDatabase) -> None:
+    """The DSN or ALTER ROLE may set another role than the login; that role must own the tables."""
+    database.run(LAYOUTS / "8f27f6d.sql")
+    login = make_conninfo(database.admin.info.dsn, password=database.admin.info.password)
+    database.dsn = make_conninfo(login, options="-c role=sink_writer")
+    run_suggested_statements(database)
+    assert database.migrate() == NUMBERS
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'sink'"
-    assert place.rows(owners) == [("sink_writer",)]
+    assert database.rows(owners) == [("sink_writer",)]
 
 
 @pytest.mark.parametrize("layout", ["8f27f6d", "3610236"])
 class TestOlderLayouts:
     @pytest.fixture
-    def old(self, place: Place, layout: str) -> Place:
-        place.run(LAYOUTS / f"{layout}.sql", ROWS)
-        return place
+    def old(self, database: EmptyDatabase, layout: str) -> EmptyDatabase:
+        database.run(LAYOUTS / f"{layout}.sql", ROWS)
+        return database
 
-    def test_their_rows_are_kept(self, old: Place) -> None:
-        moved(old)
-        assert old.migrate() == SHIPPED
+    def test_older_rows_are_kept(self, old: EmptyDatabase) -> None:
+        run_suggested_statements(old)
+        assert old.migrate() == NUMBERS
         dead_letters = (
             "SELECT flow, \"offset\", status, source_data = '\\x01' FROM sink.dead_letter"
         )
@@ -151,8 +155,8 @@ class TestOlderLayouts:
         assert old.rows(dead_letters) == [
             ("orders", n, status, None if status == "DISCARDED" else True) for n, status in statuses
         ]
-        audited = "SELECT source_database, target_database, operation FROM sink.audit_log"
-        assert old.rows(audited) == [("warehouse", "citizen", "DELETE")]
+        audit_log = "SELECT source_database, target_database, operation FROM sink.audit_log"
+        assert old.rows(audit_log) == [("warehouse", "citizen", "DELETE")]
         conflicts = """SELECT record_id, source_database, target_database, source_value->>'side',
                        target_value->>'side', resolution_action FROM sink.conflict ORDER BY 1"""
         assert old.rows(conflicts) == [
@@ -161,32 +165,32 @@ class TestOlderLayouts:
             ("3", "citizen", "warehouse", "c", "w", "source_wins"),
             ("4", "citizen", "warehouse", None, None, None),
         ]
-        kept = "SELECT next_offset, leader_epoch FROM sink.partition_offset"
-        assert old.rows(kept) == [(42, -1)]
+        offsets = "SELECT next_offset, leader_epoch FROM sink.partition_offset"
+        assert old.rows(offsets) == [(42, -1)]
         assert old.rows("SELECT position, ordinal FROM sink.row_version") == [(7, 0)]
         assert old.rows("SELECT * FROM sink.candidates_orders") == [(1, 5, 0)]
 
-    def test_they_become_the_layout_of_new_databases(self, old: Place, postgres) -> None:
-        moved(old)
+    def test_upgraded_layout_equals_new_layout(self, old: EmptyDatabase, postgres) -> None:
+        run_suggested_statements(old)
         old.migrate()
-        fresh = Place(postgres, postgres.fresh_database("smart_citizen"))
+        fresh = EmptyDatabase(postgres, postgres.fresh_database("smart_citizen"))
         fresh.migrate()
-        for query in (CATALOG, INDEXES, RIGHTS):
+        for query in (CATALOG, INDEXES, PRIVILEGES):
             assert old.rows(query) == fresh.rows(query)
         fresh.admin.close()
 
-    def test_tables_of_another_owner_are_refused(self, old: Place) -> None:
-        told = old.refusal()
-        assert "role sink_writer does not own tables of an older version" in told
-        assert told.count("SET SCHEMA sink") == 3
+    def test_tables_of_another_owner_are_refused(self, old: EmptyDatabase) -> None:
+        error = old.error()
+        assert "role sink_writer does not own tables of an older version" in error
+        assert error.count("SET SCHEMA sink") == 3
         assert old.rows("SELECT to_regclass('sink.migration')") == [(None,)]
         assert len(old.rows("SELECT FROM public.sync_dlq")) == 3
 
-    def test_commands_do_not_read_them(self, old: Place) -> None:
-        assert "run `sink-runner migrate`" in old.refusal(has_tables)
+    def test_commands_refuse_older_tables(self, old: EmptyDatabase) -> None:
+        assert "run `sink-runner migrate`" in old.error(has_tables)
 
-    def test_numbers_go_on(self, old: Place) -> None:
-        moved(old)
+    def test_id_sequence_continues(self, old: EmptyDatabase) -> None:
+        run_suggested_statements(old)
         old.migrate()
         with connect(old.dsn, "test") as writer:
             number = writer.execute(
@@ -198,53 +202,55 @@ class TestOlderLayouts:
         assert number == (4,)
 
 
-def test_newer_layout_is_refused(place: Place) -> None:
-    place.migrate()
-    place.run("INSERT INTO sink.migration VALUES (99, 'later', 'x', '7.1')")
+def test_newer_layout_is_refused(database: EmptyDatabase) -> None:
+    database.migrate()
+    database.run("INSERT INTO sink.migration VALUES (99, 'later', 'x', '7.1')")
     for work in (migrations.migrate, has_tables):
-        told = place.refusal(work)
-        assert "migration 99 (later), made by sink-runner 7.1; this is version 1.0" in told
-        assert "a downgrade is not possible" in told
+        error = database.error(work)
+        assert "migration 99 (later), made by sink-runner 7.1; this is version 1.0" in error
+        assert "a downgrade is not possible" in error
 
 
-def test_changed_file_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.migrate()
+def test_changed_file_is_refused(database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.migrate()
     first, *others = migrations.migrations()
     changed = [replace(first, sql=first.sql + b"\n"), *others]
     monkeypatch.setattr(migrations, "migrations", lambda: changed)
-    assert "another migration 1 (tables) than this program" in place.refusal()
+    assert "another migration 1 (tables) than this program" in database.error()
 
 
 @pytest.mark.parametrize(
-    ("made", "named"),
+    ("ddl", "column"),
     [
         ("CREATE TABLE sink.truncation (mapping text, lsn int)", "sink.truncation.lsn"),
         ("CREATE TABLE sink.schedule (mapping text, at timestamptz)", "sink.schedule.cron"),
         ("CREATE TABLE sink.sync_dlq (id bigserial PRIMARY KEY)", "flow"),
     ],
 )  # fmt: skip
-def test_unknown_layout_is_refused_by_its_columns(place: Place, made: str, named: str) -> None:
-    place.run("SET ROLE sink_writer", made, "RESET ROLE")
-    told = place.refusal()
-    assert named in told
-    assert "not of a version that can be upgraded" in told
+def test_unknown_layout_error_names_column(database: EmptyDatabase, ddl: str, column: str) -> None:
+    database.run("SET ROLE sink_writer", ddl, "RESET ROLE")
+    error = database.error()
+    assert column in error
+    assert "not of a version that can be upgraded" in error
 
 
-def test_failed_migration_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_is_rolled_back(
+    database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = migrations.Migration(99, "broken", b"CREATE TABLE sink.half (); SELECT * FROM missing")
     monkeypatch.setattr(migrations, "migrations", lambda: [broken])
-    assert "migration 99 (broken) fails" in place.refusal()
-    assert place.rows("SELECT to_regclass('sink.half')") == [(None,)]
+    assert "migration 99 (broken) fails" in database.error()
+    assert database.rows("SELECT to_regclass('sink.half')") == [(None,)]
 
 
-def test_source_alone_has_no_tables(bare: Place) -> None:
+def test_source_database_has_no_tables(bare: EmptyDatabase) -> None:
     with connect(bare.dsn, "test") as connection:
         assert not has_tables(connection)
 
 
 # -- the names of the specification ----------------------------------------------------------------
 
-SPECIFIED = {
+SPECIFIED_VIEWS = {
     "cdc_conflict_resolution": "conflict_id table_name record_id source_system conflict_type "
     "warehouse_value citizen_value detected_at resolved_by resolved_at resolution_action "
     "resolution_notes",
@@ -258,22 +264,22 @@ SPECIFIED = {
 
 
 @pytest.fixture
-def upgraded(place: Place) -> Place:
-    """The views beside what an older version left."""
-    place.run(LAYOUTS / "3610236.sql", ROWS)
-    moved(place)
-    place.migrate()
-    place.run(COMPOSE / "80-specification.sql", COMPOSE / "80-specification.sql")
-    return place
+def upgraded(database: EmptyDatabase) -> EmptyDatabase:
+    """An upgraded database with the views of the specification, created twice."""
+    database.run(LAYOUTS / "3610236.sql", ROWS)
+    run_suggested_statements(database)
+    database.migrate()
+    database.run(COMPOSE / "80-specification.sql", COMPOSE / "80-specification.sql")
+    return database
 
 
-@pytest.mark.parametrize(("view", "columns"), SPECIFIED.items())
-def test_specified_name_has_its_columns(upgraded: Place, view: str, columns: str) -> None:
+@pytest.mark.parametrize(("view", "columns"), SPECIFIED_VIEWS.items())
+def test_specified_name_has_its_columns(upgraded: EmptyDatabase, view: str, columns: str) -> None:
     found = upgraded.admin.execute(f"SELECT * FROM public.{view}".encode())
     assert [column.name for column in found.description] == columns.split()
 
 
-def test_views_tell_what_older_tables_told(upgraded: Place) -> None:
+def test_views_show_rows_of_older_tables(upgraded: EmptyDatabase) -> None:
     found = """SELECT record_id, source_system, warehouse_value->>'side', citizen_value->>'side',
                resolution_action FROM cdc_conflict_resolution ORDER BY 1"""
     assert upgraded.rows(found) == [
@@ -286,14 +292,14 @@ def test_views_tell_what_older_tables_told(upgraded: Place) -> None:
     assert upgraded.rows("SELECT * FROM sync_processed_event")[0][:2] == ("orders", "t/0/41")
 
 
-def test_views_use_the_tables_indexes(upgraded: Place) -> None:
-    """The function of a view is inlined: its rows are not all read first."""
+def test_views_use_the_tables_indexes(upgraded: EmptyDatabase) -> None:
+    """PostgreSQL inlines the function of the view, so a query does not read every row."""
     upgraded.run("SET enable_seqscan = off")
     plan = str(upgraded.rows("EXPLAIN SELECT * FROM sync_dlq WHERE dlq_id = 2"))
     assert "Index Scan using dead_letter_pkey" in plan
 
 
-def test_new_names_are_told_as_specification_has_them(upgraded: Place) -> None:
+def test_views_translate_new_names(upgraded: EmptyDatabase) -> None:
     upgraded.run(
         """INSERT INTO sink.conflict (table_name, record_id, source_database, target_database,
            conflict_type, source_value, resolution_action) VALUES ('t', '9', 'smart_citizen',
@@ -304,7 +310,7 @@ def test_new_names_are_told_as_specification_has_them(upgraded: Place) -> None:
     assert upgraded.rows(found) == [("citizen", "c", "warehouse_wins")]
 
 
-def test_person_resolves_a_conflict_in_its_view(upgraded: Place) -> None:
+def test_conflict_can_be_resolved_in_its_view(upgraded: EmptyDatabase) -> None:
     upgraded.run(
         """UPDATE cdc_conflict_resolution SET resolved_by = 'asha', resolved_at = now(),
            resolution_action = 'warehouse_wins', resolution_notes = 'called', record_id = 'x'
@@ -316,6 +322,6 @@ def test_person_resolves_a_conflict_in_its_view(upgraded: Place) -> None:
 
 
 @pytest.mark.parametrize("view", ["sync_dlq", "cdc_audit_log", "sync_watermark"])
-def test_other_views_are_read_only(upgraded: Place, view: str) -> None:
+def test_other_views_are_read_only(upgraded: EmptyDatabase, view: str) -> None:
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
         upgraded.run(f"DELETE FROM {view}")

@@ -1,4 +1,4 @@
-"""A value arrives as it is or is refused: what PostgreSQL does on assignment is the oracle."""
+"""A narrower target column stores a value unchanged or refuses it, compared with PostgreSQL."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ KINDS = {
 }  # fmt: skip
 
 NARROW = [
-    # source, target, values that arrive, values that are refused
+    # source, target, values that are stored, values that are refused
     ("bigint", "integer", [2147483647, -2147483648], [2147483648, 3000000000, -2147483649]),
     ("bigint", "smallint", [32767], [99999, -32769]),
     ("integer", "smallint", [-32768], [32768]),
@@ -66,7 +66,7 @@ NARROW = [
     ("bigint[]", "integer[]", ["{1,2147483647}"], []),
     ("timestamp[]", "timestamp(0)[]", ['{"2024-02-29 12:00:00"}'], ['{"2024-02-29 12:00:00.5"}']),
 ]  # fmt: skip
-ARRIVE = [(s, t, v) for s, t, good, _ in NARROW for v in good]
+STORED = [(s, t, v) for s, t, good, _ in NARROW for v in good]
 REFUSED = [(s, t, v) for s, t, _, bad in NARROW for v in bad]
 SAME = [
     "smallint", "integer", "bigint", "numeric(12,2)", "varchar(20)", "char(5)", "timestamp(3)",
@@ -83,15 +83,17 @@ def plan(source: str, target: str, **declared: Any) -> RowPlan:
 
 
 @pytest.mark.parametrize(("source", "target", "value"), REFUSED)
-def test_narrow_column_refuses_what_it_would_change(source: str, target: str, value: Any) -> None:
+def test_narrow_column_refuses_lossy_value(source: str, target: str, value: Any) -> None:
     with pytest.raises(ValueRefusedError, match=r"^column 'amount': ") as caught:
         plan(source, target).flat((value,))
     assert len(str(value)) < 4 or str(value) not in str(caught.value)
 
 
-@pytest.mark.parametrize(("source", "target", "value"), ARRIVE)
-def test_value_that_fits_arrives_equal(scratch: Any, source: str, target: str, value: Any) -> None:
-    """What is let through is stored and equal to the source's value, as the source's type."""
+@pytest.mark.parametrize(("source", "target", "value"), STORED)
+def test_value_that_fits_is_stored_equal(
+    scratch: Any, source: str, target: str, value: Any
+) -> None:
+    """The stored value, cast back to the source's type, equals the source's value."""
     catalog = scratch.table(f"a {target}, b {source}")
     text = plan(source, source).flat((value,))[0]
     staged = plan(source, target).flat((value,))[0]

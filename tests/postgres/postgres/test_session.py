@@ -1,4 +1,4 @@
-"""Every session has the runner's settings, whatever the database, the role or a pooler brings."""
+"""Sessions have the runner's settings, whatever database, role or pooler set before."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from sink_runner.postgres.session import SETTINGS, connect, renew_commit_time, u
 
 pytestmark = pytest.mark.postgres
 
-OTHERS = {
+OTHER_SETTINGS = {
     "default_transaction_isolation": "repeatable read",
     "search_path": "pg_temp",
     "TimeZone": "Asia/Kolkata",
@@ -35,12 +35,12 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def database(postgres) -> str:
-    """A database and a role that set everything otherwise."""
+    """A database that sets every setting to another value, for itself or for the role."""
     name = postgres.fresh_database("smart_citizen")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
-        for at, (setting, value) in enumerate(OTHERS.items()):
-            whose = f"ROLE sink_writer IN DATABASE {name}" if at % 2 else f"DATABASE {name}"
-            admin.execute(f"ALTER {whose} SET {setting} = {_value(setting, value)}".encode())
+        for number, (setting, value) in enumerate(OTHER_SETTINGS.items()):
+            scope = f"ROLE sink_writer IN DATABASE {name}" if number % 2 else f"DATABASE {name}"
+            admin.execute(f"ALTER {scope} SET {setting} = {_value(setting, value)}".encode())
     return name
 
 
@@ -48,15 +48,15 @@ def _value(setting: str, value: str) -> str:
     return value if setting in {"search_path", "DateStyle"} else f"'{value}'"
 
 
-def test_settings_hold_against_other_defaults(postgres, database) -> None:
+def test_settings_override_defaults_of_database_and_role(postgres, database) -> None:
     with closing(connect(postgres.dsn(database, "sink_writer"), "test")) as session:
         found = {name: _show(session, name) for name in SETTINGS}
     assert found == SETTINGS
-    assert OTHERS.keys() == SETTINGS.keys()
+    assert OTHER_SETTINGS.keys() == SETTINGS.keys()
 
 
 def test_operators_of_extensions_are_found(postgres) -> None:
-    """Without its own operators citext compares as text does, and hstore not at all."""
+    """Without the extension's schema, citext compares like text, and hstore cannot be compared."""
     name = postgres.fresh_database("smart_citizen")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute(b'CREATE SCHEMA "of Extensions"')
@@ -72,16 +72,16 @@ def _show(session: psycopg.Connection, name: str) -> str:
     return session.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
 
 
-def test_transactions_see_what_others_committed(postgres, database) -> None:
-    """Under repeatable read a row that was deleted meanwhile would come back."""
+def test_transactions_are_read_committed(postgres, database) -> None:
+    """Under repeatable read, a row that was deleted concurrently would be written again."""
     dsn = postgres.dsn(database, "sink_writer")
     with closing(connect(dsn, "test")) as session, session.transaction():
-        shown = session.execute("SHOW transaction_isolation").fetchone()
-    assert shown == ("read committed",)
+        isolation = session.execute("SHOW transaction_isolation").fetchone()
+    assert isolation == ("read committed",)
 
 
 class Pooler:
-    """Passes bytes on to the server, after `change` has had its way with what the client says."""
+    """Forwards bytes to the server, and applies `change` to those of the client."""
 
     def __init__(self, port: int, change: Callable[[bytes], bytes]) -> None:
         self._upstream, self._change = port, change
@@ -117,16 +117,16 @@ def _copy(one: socket.socket, other: socket.socket, change: Callable[[bytes], by
 
 @pytest.fixture
 def pooler(postgres) -> Iterator[Callable[..., str]]:
-    """Give a DSN that leads by way of a pooler."""
-    made: list[Pooler] = []
+    """Return a function that makes a DSN through such a pooler."""
+    poolers: list[Pooler] = []
 
     def make(database: str, change: Callable[[bytes], bytes]) -> str:
-        made.append(Pooler(postgres.port, change))
+        poolers.append(Pooler(postgres.port, change))
         dsn: str = postgres.dsn(database, "sink_writer")
-        return dsn.replace(f":{postgres.port}/", f":{made[-1].port}/")
+        return dsn.replace(f":{postgres.port}/", f":{poolers[-1].port}/")
 
     yield make
-    for one in made:
+    for one in poolers:
         one.close()
 
 
@@ -141,8 +141,8 @@ def test_pooler_that_passes_settings_is_accepted(pooler, database) -> None:
     connect(pooler(database, lambda data: data), "test").close()
 
 
-def test_another_session_of_a_pooler_is_noticed(postgres, database) -> None:
-    """A pooler that gives the session to another client first discards all that it holds."""
+def test_other_session_of_pooler_is_detected(postgres, database) -> None:
+    """A pooler resets a session before it gives it to another client."""
     with closing(connect(postgres.dsn(database, "sink_writer"), "test")) as session:
         use_origin(session, "pooled")
         renew_commit_time(session)
@@ -151,14 +151,14 @@ def test_another_session_of_a_pooler_is_noticed(postgres, database) -> None:
             renew_commit_time(session)
 
 
-def test_failed_connection_says_where_it_led(postgres, database) -> None:
-    dsn = make_conninfo(postgres.dsn(database, "sink_writer"), dbname="nowhere")
+def test_failed_connection_error_has_address(postgres, database) -> None:
+    dsn = make_conninfo(postgres.dsn(database, "sink_writer"), dbname="unknown")
     with pytest.raises(psycopg.OperationalError) as caught:
         connect(dsn, "test")
-    at = conninfo_to_dict(dsn)
+    parameters = conninfo_to_dict(dsn)
     assert str(classify_error(caught.value)) == (
-        f"no connection to database nowhere at {at['host']}:{at['port']} as sink_writer "
-        '(database "nowhere" does not exist): OperationalError'
+        f"no connection to database unknown at {parameters['host']}:{parameters['port']} "
+        'as sink_writer (database "unknown" does not exist): OperationalError'
     )
 
 

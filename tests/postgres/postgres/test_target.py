@@ -27,8 +27,8 @@ def test_commits_with_origin_have_distinct_times(writer):
         assert session.execute(DISTINCT).fetchone() == (3,)
 
 
-def test_postgres_stamps_later_commits_with_first_ones_time(writer):
-    """Why it has to be renewed; when this fails, PostgreSQL has changed."""
+def test_commits_without_renewal_share_first_time(writer):
+    """PostgreSQL behaves so; if this fails, `renew_commit_time` may be unnecessary."""
     with connect(writer, "test") as session:
         use_origin(session, "stamped")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The resolved type of a column, as pg_catalog and as a declaration have it."""
+"""Types resolved from pg_catalog, and from a declaration."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_extension_type_is_known_in_any_schema(scratch: Any) -> None:
     ],
 )  # fmt: skip
 def test_declaration_resolves_as_the_catalog_does(scratch: Any, ddl: str) -> None:
-    if ddl in {"char", "bit"}:  # their default of one is PostgreSQL's, not the declaration's
+    if ddl in {"char", "bit"}:  # PostgreSQL adds their default length of 1
         ddl += "(1)"
     catalog = columns(scratch, f"a {ddl}")["a"]
     declared = declared_type(ddl)
@@ -98,7 +98,7 @@ def test_declaration_resolves_as_the_catalog_does(scratch: Any, ddl: str) -> Non
         scratch.admin.execute(f"SELECT NULL::{cast}".encode())
 
 
-def test_casts_of_every_builtin_type_can_be_pasted(scratch: Any) -> None:
+def test_casts_of_every_builtin_type_are_valid_sql(scratch: Any) -> None:
     pairs = scratch.admin.execute(
         "SELECT oid, -1 FROM pg_type WHERE typtype IN ('b', 'r', 'm') AND typname !~ '^_?pg_'"
     ).fetchall()

@@ -1,4 +1,4 @@
-"""Debezium's forms of a value arrive in PostgreSQL as the value that the source has."""
+"""Each of Debezium's representations of a value is stored as the source's value."""
 
 import base64
 import json
@@ -23,23 +23,23 @@ def item(kind: Kind) -> ColumnType:
     return ColumnType(kind, nullable=True)
 
 
-def arrives(scratch: Any, kind: Kind, source: Any, value: Any, **more: Any) -> Any:
-    """The text of a value in the target once it was decoded, staged and cast.
+def store_value(scratch: Any, kind: Kind, source: Any, value: Any, **more: Any) -> Any:
+    """Return the text of a value in the target, after it was decoded, staged and cast.
 
-    `of` is the kind of an array's elements; `target` is the target's column if it is another.
-    A plugin's step between the two halves changes nothing, if Python holds the value at all.
+    `of` is the kind of an array's elements; `target` is the target's column if its type differs.
+    The path through a plugin's step must give the same value, if Python can represent it.
     """
     target = more.get("target") or source
-    made = TargetColumn(Column("a"), target.type, target.stage_type, None, target.pg)
+    target_column = TargetColumn(Column("a"), target.type, target.stage_type, None, target.pg)
     of = more.get("of")
     column = SourceColumn("a", kind, source.type, source.pg, None if of is None else item(of))
-    plan = RowPlan([made], [column])
+    plan = RowPlan([target_column], [column])
     found = cast(scratch, target, plan.flat((value,))[0])
     try:
-        halves = plan.finish(plan.typed((value,)))[0]
+        stepped = plan.finish(plan.typed((value,)))[0]
     except DecodeError:
         return found
-    assert same(cast(scratch, target, halves), found)
+    assert same(cast(scratch, target, stepped), found)
     return found
 
 
@@ -50,7 +50,7 @@ def cast(scratch: Any, target: Any, staged: Any) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """A number passes through a plugin as a double, of which only the spelling may differ."""
+    """Whether the texts are equal, or equal as numbers: a plugin's step reads a number as float."""
     return one == other or float(one) == float(other)
 
 
@@ -87,7 +87,7 @@ def test_array_elements_convert_as_scalars_do(
 ) -> None:
     scratch.admin.execute(b"SET TimeZone = 'UTC'")
     column = scratch.table(f"a {type_}").columns["a"]
-    assert arrives(scratch, Kind.ARRAY, column, value, of=of) == expected
+    assert store_value(scratch, Kind.ARRAY, column, value, of=of) == expected
 
 
 @pytest.mark.parametrize(("type_", "of", "value", "expected"), ARRAYS)
@@ -101,22 +101,22 @@ def test_domains_over_arrays_and_elements_convert_alike(
     scratch.admin.execute(f"CREATE DOMAIN {s}.whole AS {s}.inside".encode())
     columns = scratch.table(f"a {s}.element[], b {s}.whole").columns
     for column in columns.values():
-        assert arrives(scratch, Kind.ARRAY, column, value, of=of) == expected
+        assert store_value(scratch, Kind.ARRAY, column, value, of=of) == expected
 
 
 def test_array_of_only_null_is_refused(scratch: Any) -> None:
     """Debezium writes NULL for each inner array of an array of two dimensions."""
     column = scratch.table("a int[]").columns["a"]
     with pytest.raises(DecodeError, match="column 'a': an array holds only NULL"):
-        arrives(scratch, Kind.ARRAY, column, [None, None], of=Kind.INT)
+        store_value(scratch, Kind.ARRAY, column, [None, None], of=Kind.INT)
 
 
 def test_enum_array_keeps_commas_and_blanks(scratch: Any) -> None:
     labels = ["very happy", "a,b", 'quo"te', "back\\slash", "{brace}", ""]
-    listed = ", ".join("'" + label + "'" for label in labels)
-    scratch.admin.execute(f"CREATE TYPE {scratch.schema}.mood AS ENUM ({listed})".encode())
+    definition = ", ".join("'" + label + "'" for label in labels)
+    scratch.admin.execute(f"CREATE TYPE {scratch.schema}.mood AS ENUM ({definition})".encode())
     column = scratch.table(f"a {scratch.schema}.mood[]").columns["a"]
-    text = arrives(scratch, Kind.ARRAY, column, labels, of=Kind.ENUM)
+    text = store_value(scratch, Kind.ARRAY, column, labels, of=Kind.ENUM)
     query = f"SELECT %s::{scratch.schema}.mood[]::text[]"
     assert scratch.admin.execute(query.encode(), (text,)).fetchone()[0] == labels
 
@@ -145,7 +145,7 @@ def test_domain_behaves_as_its_base_type(
         scratch.admin.execute(f"CREATE DOMAIN {s}.{name} AS {over}".encode())
     column = scratch.table(f"a {layer.format(s=s)}").columns["a"]
     value, text = value_and_text
-    assert arrives(scratch, kind, column, value) == text
+    assert store_value(scratch, kind, column, value) == text
 
 
 @pytest.mark.parametrize(
@@ -155,30 +155,30 @@ def test_domain_behaves_as_its_base_type(
 )  # fmt: skip
 def test_bits_keep_their_order_and_zeros(scratch: Any, bits: int, raw: bytes, text: str) -> None:
     column = scratch.table(f"a bit({bits})").columns["a"]
-    assert arrives(scratch, Kind.BITS, column, raw) == text
+    assert store_value(scratch, Kind.BITS, column, raw) == text
 
 
 def test_bits_of_any_length_are_refused(scratch: Any) -> None:
-    """Debezium leaves out zeros at the front of a varbit, and nothing tells how many."""
+    """Debezium drops the leading zeros of a varbit, and their number is unknown."""
     column = scratch.table("a varbit(20)").columns["a"]
     with pytest.raises(DecodeError, match="column 'a'"):
-        arrives(scratch, Kind.BITS, column, b"\x05")
+        store_value(scratch, Kind.BITS, column, b"\x05")
 
 
 @pytest.mark.parametrize("value", ['{"colour": "dark \\"red\\"", "size": null}', "{}"])
-def test_hstore_arrives_from_json_and_as_json(scratch: Any, value: str) -> None:
+def test_hstore_converts_from_and_to_json(scratch: Any, value: str) -> None:
     s = scratch.schema
     scratch.admin.execute(b"DROP EXTENSION IF EXISTS hstore CASCADE")
     scratch.admin.execute(f"CREATE EXTENSION hstore SCHEMA {s}".encode())
     columns = scratch.table(f"a {s}.hstore, b jsonb, c text").columns
     source = columns["a"]
-    text = arrives(scratch, Kind.JSON, source, value)
+    text = store_value(scratch, Kind.JSON, source, value)
     query = f"SELECT {s}.hstore_to_jsonb(%s::{s}.hstore) = %s::jsonb"
     assert scratch.admin.execute(query.encode(), (text, value)).fetchone() == (True,)
     for kind, form in ((Kind.JSON, value), (Kind.STRING, text), (Kind.MAP, json.loads(value))):
-        found = arrives(scratch, kind, source, form, target=columns["b"])
+        found = store_value(scratch, kind, source, form, target=columns["b"])
         assert json.loads(found) == json.loads(value)
-        found = arrives(scratch, kind, source, form, target=columns["c"])
+        found = store_value(scratch, kind, source, form, target=columns["c"])
         assert parse_hstore(found) == json.loads(value)
     scratch.admin.execute(f"DROP SCHEMA {s} CASCADE".encode())
 
@@ -191,8 +191,8 @@ def test_hstore_arrives_from_json_and_as_json(scratch: Any, value: str) -> None:
 def test_real_keeps_its_shortest_text(scratch: Any, value: float, text: str) -> None:
     columns = scratch.table("a real, b numeric, c text, d double precision").columns
     for name in "acd":
-        found = arrives(scratch, Kind.FLOAT, columns["a"], value, target=columns[name])
+        found = store_value(scratch, Kind.FLOAT, columns["a"], value, target=columns[name])
         assert same(found, text)
     if text != "-0":
-        found = arrives(scratch, Kind.FLOAT, columns["a"], value, target=columns["b"])
+        found = store_value(scratch, Kind.FLOAT, columns["a"], value, target=columns["b"])
         assert float(found) == float(text) or text == "NaN"

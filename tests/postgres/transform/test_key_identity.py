@@ -1,4 +1,4 @@
-"""Whether a target key stays with one source row is decided from the catalog of the source."""
+"""The source's catalog decides whether a target key belongs to one source row for good."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def mapping(*key: str, columns: tuple[Column, ...] = (), **more: Any) -> TableMa
     return TableMapping(**declared | more)
 
 
-def test_key_with_the_primary_key_stays(scratch) -> None:
+def test_key_with_primary_key_identifies_row(scratch) -> None:
     source = scratch.table(DDL)
     assert key_identity(mapping("id"), source) is KeyIdentity.SOURCE_ROW
     assert key_identity(mapping("code", "id"), source) is KeyIdentity.SOURCE_ROW
@@ -64,13 +64,13 @@ def test_key_without_constraint_is_shared(scratch) -> None:
     ],
     ids=["constant", "lookup", "convert", "cut", "default"],
 )
-def test_key_that_is_no_copy_is_shared(scratch, column: Column) -> None:
+def test_converted_key_is_shared(scratch, column: Column) -> None:
     source = scratch.table(DDL)
     declared = mapping("code", columns=(Column("id"), column))
     assert key_identity(declared, source) is KeyIdentity.SHARED
 
 
-def test_table_without_primary_key_has_no_lasting_rows(scratch) -> None:
+def test_table_without_primary_key_identifies_no_row(scratch) -> None:
     source = scratch.table("id int, code text UNIQUE, kind text")
     assert key_identity(mapping("code"), source) is KeyIdentity.PASSED_ON
     assert key_identity(mapping("id"), source) is KeyIdentity.SHARED
@@ -90,19 +90,19 @@ def test_key_of_the_candidates_counts(scratch) -> None:
     assert key_identity(declared, source) is KeyIdentity.SOURCE_ROW
 
 
-def test_mapping_without_events_needs_no_owners(scratch) -> None:
+def test_mapping_without_streaming_needs_no_owner(scratch) -> None:
     declared = mapping("code", streaming=False, schedules=(Schedule("0 0 * * *"),))
     assert key_identity(declared, scratch.table(DDL)) is KeyIdentity.SOURCE_ROW
 
 
-# -- the source row's key as text --------------------------------------------------------------
+# -- the owner: the source row's key as text ---------------------------------------------------
 
 
 def message(key: bytes | None, partition: int = 0) -> Message:
     return Message("t", partition, 0, key, b"")
 
 
-def test_owner_is_spelled_alike_by_stream_and_batch(scratch) -> None:
+def test_owner_is_equal_in_stream_and_batch(scratch) -> None:
     source = scratch.table(
         "day timestamp, id int, ok bool, code text UNIQUE, PRIMARY KEY (day, id, ok)"
     )
@@ -118,7 +118,7 @@ def test_owner_is_spelled_alike_by_stream_and_batch(scratch) -> None:
     assert stream.owner_of(message(b"k")) == batch.owner_of(message(b"k", ROWS))
 
 
-def test_text_of_key_is_left_as_it_is(scratch) -> None:
+def test_key_text_is_not_normalized(scratch) -> None:
     source = scratch.table("id text PRIMARY KEY, code text UNIQUE")
     declared = mapping("code", columns=(Column("code"),))
     owners = [
@@ -128,19 +128,19 @@ def test_text_of_key_is_left_as_it_is(scratch) -> None:
     assert len(set(owners)) == 4
 
 
-def test_record_without_a_readable_key_has_no_owner(scratch) -> None:
+def test_record_without_readable_key_has_no_owner(scratch) -> None:
     def unreadable(_: Message) -> dict[str, Any]:
         raise DecodeError("no key")
 
-    owned = ownership(mapping("code"), scratch.table(DDL), unreadable)
-    assert owned.owner_of is not None
-    assert owned.owner_of(message(None)) is None
-    assert owned.owner_of(message(b"k")) is None
+    found = ownership(mapping("code"), scratch.table(DDL), unreadable)
+    assert found.owner_of is not None
+    assert found.owner_of(message(None)) is None
+    assert found.owner_of(message(b"k")) is None
 
 
-def test_plain_mapping_asks_for_no_owner(scratch) -> None:
-    owned = ownership(mapping("id"), scratch.table(DDL), lambda _: {})
-    assert owned == (KeyIdentity.SOURCE_ROW, None)
+def test_key_of_source_row_needs_no_owner(scratch) -> None:
+    found = ownership(mapping("id"), scratch.table(DDL), lambda _: {})
+    assert found == (KeyIdentity.SOURCE_ROW, None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Debezium was recorded to write for every type and value arrives as PostgreSQL printed it."""
+"""Recorded messages with every type and value are stored as PostgreSQL printed the value."""
 
 import base64
 import json
@@ -22,17 +22,17 @@ from ...support import typed_tables as typed
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "debezium" / "types"
 BEYOND_PYTHON = {"date", "timestamp", "timestamp_0", "timestamptz", "time", "time_0", "timetz"}
-"""Types of which Python's own cannot hold every value; a hook that reads such a value fails."""
+"""Types with values that Python's types cannot represent; a hook that reads one fails."""
 
 
 class Recording:
-    """The messages of a group of types, and how PostgreSQL prints their values."""
+    """The recorded messages of a group of types, and their values as PostgreSQL prints them."""
 
     def __init__(self, group: str) -> None:
-        kept = json.loads((RECORDED / f"{group}.json").read_text(encoding="utf-8"))
-        self.texts: dict[int, dict[str, str]] = {int(n): row for n, row in kept["texts"].items()}
-        self._schemas = {int(number): schema for number, schema in kept["schemas"].items()}
-        raw = [base64.b64decode(m["value"]) for m in kept["messages"] if m["value"]]
+        content = json.loads((RECORDED / f"{group}.json").read_text(encoding="utf-8"))
+        self.texts: dict[int, dict[str, str]] = {int(n): row for n, row in content["texts"].items()}
+        self._schemas = {int(number): schema for number, schema in content["schemas"].items()}
+        raw = [base64.b64decode(m["value"]) for m in content["messages"] if m["value"]]
         self.raw = raw[: len(self.texts)]
 
     def schema(self, schema_id: int) -> Any:
@@ -57,7 +57,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def admin(postgres: Any) -> Iterator[Any]:
-    """A database that has the types and the tables of the recordings."""
+    """A session in a database with the types and tables of the recordings."""
     name = postgres.fresh_database("smart_citizen")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as connection:
         if connection.info.server_version < 170000:
@@ -73,74 +73,72 @@ def typed_columns(admin: Any, group: str) -> dict[str, CatalogColumn]:
 
 
 def cast_all(admin: Any, column: CatalogColumn, staged: list[Any]) -> list[str]:
-    """The text of staged values once the writer's cast and the column's own type had them."""
+    """Return the text of staged values after the writer's cast to the column's type."""
     query = f"SELECT ({column.pg.read('v')})::{column.pg.cast}::text FROM unnest(%s::text[]) v"
     values = [to_text(value) for value in staged]
     return [row[0] for row in admin.execute(query.encode(), (values,)).fetchall()]
 
 
-_INFINITE_INTERVALS = 170_000
-
-
 def is_known(admin: Any, name: str, text: str) -> bool:
-    """Whether this server holds the value: an infinite interval needs PostgreSQL 17."""
+    """Whether this server supports the value: an infinite interval needs PostgreSQL 17."""
     newer = name.startswith("interval__") and "infinity" in text
     return not newer or bool(admin.info.server_version >= 170000)
 
 
 @pytest.mark.parametrize("group", typed.GROUPS)
-def test_recorded_values_arrive_as_they_were_printed(admin: Any, group: str) -> None:
+def test_recorded_values_are_stored_as_printed(admin: Any, group: str) -> None:
     recording = Recording(group)
     columns = typed_columns(admin, group)
     rows = list(recording.decoded(tuple(columns)))
-    wrong = []
-    for at, (name, source) in enumerate(recording.sources(columns).items()):
+    differences = []
+    for index, (name, source) in enumerate(recording.sources(columns).items()):
         target = columns[name]
-        made = TargetColumn(Column(name), target.type, target.stage_type, None, target.pg)
-        plan = RowPlan([made], [source])
+        target_column = TargetColumn(Column(name), target.type, target.stage_type, None, target.pg)
+        plan = RowPlan([target_column], [source])
         pairs = [
-            (row[at], recording.texts[number].get(name, ""))
+            (row[index], recording.texts[number].get(name, ""))
             for number, row in enumerate(rows)
-            if row[at] is not None and is_known(admin, name, recording.texts[number].get(name, ""))
+            if row[index] is not None
+            and is_known(admin, name, recording.texts[number].get(name, ""))
         ]
         found = cast_all(admin, target, [plan.flat((value,))[0] for value, _ in pairs])
         expected = [text for _, text in pairs]
-        wrong += [
+        differences += [
             f"{name}: {one!r} is not {other!r}"
             for one, other in zip(found, expected, strict=True)
             if one != other
         ]
-    assert wrong == []
+    assert differences == []
 
 
 @pytest.mark.parametrize("group", typed.GROUPS)
-def test_recorded_values_pass_a_hook_or_are_refused(admin: Any, group: str) -> None:
-    """A value that Python holds is written as it was; any other is an error."""
+def test_hooks_keep_or_refuse_recorded_values(admin: Any, group: str) -> None:
+    """A value that Python can represent is stored unchanged; any other is an error."""
     recording = Recording(group)
     columns = typed_columns(admin, group)
     rows = list(recording.decoded(tuple(columns)))
-    wrong = []
-    for at, (name, source) in enumerate(recording.sources(columns).items()):
+    differences = []
+    for index, (name, source) in enumerate(recording.sources(columns).items()):
         target = columns[name]
-        made = TargetColumn(Column(name), target.type, target.stage_type, None, target.pg)
-        plan = RowPlan([made], [source])
+        target_column = TargetColumn(Column(name), target.type, target.stage_type, None, target.pg)
+        plan = RowPlan([target_column], [source])
         for number, row in enumerate(rows):
             text = recording.texts[number].get(name)
-            if row[at] is None or text is None or not is_known(admin, name, text):
+            if row[index] is None or text is None or not is_known(admin, name, text):
                 continue
             try:
-                staged = plan.finish(plan.typed((row[at],)))[0]
+                staged = plan.finish(plan.typed((row[index],)))[0]
             except EventError:
                 if name.partition("__")[0] not in BEYOND_PYTHON:
-                    wrong.append(f"{name}: {text!r} is refused")
+                    differences.append(f"{name}: {text!r} is refused")
                 continue
             (found,) = cast_all(admin, target, [staged])
             if found != text:
-                wrong.append(f"{name}: {found!r} is not {text!r}")
-    assert wrong == []
+                differences.append(f"{name}: {found!r} is not {text!r}")
+    assert differences == []
 
 
-def test_recordings_hold_every_column(admin: Any) -> None:
+def test_every_recorded_column_has_known_kind(admin: Any) -> None:
     for group in typed.GROUPS:
         sources = Recording(group).sources(typed_columns(admin, group))
         assert [name for name, column in sources.items() if column.kind is Kind.OPAQUE] == []

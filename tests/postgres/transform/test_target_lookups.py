@@ -15,7 +15,7 @@ from ...unit.transform.test_target_lookups import mapping
 @pytest.mark.postgres
 class TestInTheTransaction:
     @pytest.fixture
-    def ask(self, scratch: Any) -> Any:
+    def resolve(self, scratch: Any) -> Any:
         table = scratch.table("id int PRIMARY KEY, number int")
         declared = mapping(f"south.{scratch.schema}.t")
         query = f"SELECT id::text, number FROM {scratch.schema}.t WHERE id = ANY (%s::int[])"
@@ -23,21 +23,21 @@ class TestInTheTransaction:
         lookups = Lookups([column], {"south": scratch.dsn}, mapping=declared)
         session = scratch.session()
 
-        def ask(values: set[Any]) -> Any:
+        def resolve(values: set[Any]) -> Any:
             return lookups.resolve("c", values, session)
 
-        ask.session, ask.table = session, table
-        yield ask
+        resolve.session, resolve.table = session, table
+        yield resolve
         lookups.close()
 
-    def test_what_was_just_written_is_found(self, ask: Callable[..., Any]) -> None:
-        with ask.session.transaction():
-            ask.session.execute(f"INSERT INTO {ask.table.sql_name} VALUES (1, 7)")
-            assert ask({"1"}) == {"1": 7}
+    def test_uncommitted_row_is_found(self, resolve: Callable[..., Any]) -> None:
+        with resolve.session.transaction():
+            resolve.session.execute(f"INSERT INTO {resolve.table.sql_name} VALUES (1, 7)")
+            assert resolve({"1"}) == {"1": 7}
 
-    def test_value_that_is_refused_does_not_end_it(self, ask: Callable[..., Any]) -> None:
-        with ask.session.transaction():
-            ask.session.execute(f"INSERT INTO {ask.table.sql_name} VALUES (1, 7)")
+    def test_rejected_value_does_not_abort_transaction(self, resolve: Callable[..., Any]) -> None:
+        with resolve.session.transaction():
+            resolve.session.execute(f"INSERT INTO {resolve.table.sql_name} VALUES (1, 7)")
             with pytest.raises(WriteError):
-                ask({"no number"})
-            assert ask({"1"}) == {"1": 7}
+                resolve({"no number"})
+            assert resolve({"1"}) == {"1": 7}

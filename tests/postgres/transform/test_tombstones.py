@@ -1,4 +1,4 @@
-"""A tombstone without its delete event removes the row; one that follows it changes nothing."""
+"""A tombstone without its delete event removes the row; one after its event has no effect."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -57,36 +57,36 @@ def key(id_: int, day: str = "2024-01-02Z") -> bytes:
     return b"\0\0\0\0\1" + body.getvalue()
 
 
-# -- which tombstones stand alone --------------------------------------------------------------
+# -- which tombstones have no delete event -----------------------------------------------------
 
 
-def selected(filter_: TombstoneFilter, *part: Message) -> list[int]:
-    return [message.offset for message in filter_.select({0: part})]
+def selected(filter_: TombstoneFilter, *messages: Message) -> list[int]:
+    return [message.offset for message in filter_.select({0: messages})]
 
 
 def test_tombstone_after_its_delete_is_left_out() -> None:
-    part = [record(b"a", b"delete", 1), record(b"a", None, 2), record(b"b", b"create", 3)]
-    assert selected(TombstoneFilter(), *part) == [1, 3]
+    records = [record(b"a", b"delete", 1), record(b"a", None, 2), record(b"b", b"create", 3)]
+    assert selected(TombstoneFilter(), *records) == [1, 3]
 
 
 def test_tombstone_of_another_key_is_kept() -> None:
-    part = [record(b"a", b"create", 1), record(b"b", None, 2), record(b"a", b"update", 3)]
-    assert selected(TombstoneFilter(), *part) == [1, 2, 3]
+    records = [record(b"a", b"create", 1), record(b"b", None, 2), record(b"a", b"update", 3)]
+    assert selected(TombstoneFilter(), *records) == [1, 2, 3]
 
 
-def test_delete_of_the_poll_before_is_known() -> None:
+def test_delete_in_previous_poll_is_recognized() -> None:
     filter_ = TombstoneFilter()
     assert selected(filter_, record(b"a", b"delete", 1)) == [1]
     assert selected(filter_, record(b"a", None, 2)) == []
 
 
-def test_partitions_are_told_apart() -> None:
+def test_partitions_are_filtered_separately() -> None:
     filter_ = TombstoneFilter()
     records = {0: [record(b"a", b"delete", 1)], 1: [record(b"a", None, 1, partition=1)]}
     assert [message.partition for message in filter_.select(records)] == [0, 1]
 
 
-def test_after_a_seek_nothing_is_known() -> None:
+def test_seek_resets_known_deletes() -> None:
     filter_ = TombstoneFilter()
     filter_.select({0: [record(b"a", b"delete", 1)]})
     filter_.forget([0])
@@ -97,7 +97,7 @@ def test_tombstone_without_a_key_is_left_out() -> None:
     assert selected(TombstoneFilter(), record(None, None, 1)) == []
 
 
-# -- what they remove --------------------------------------------------------------------------
+# -- which rows tombstones remove --------------------------------------------------------------
 
 
 def mapping(
@@ -127,7 +127,7 @@ def route(scratch: Any) -> Callable[[TableMapping], Route]:
             [TargetColumn(column, *types[column.name]) for column in declared.columns],
             Chain(),
             shape_of=lambda _: shape,
-            resolve=lambda _column, _asked: {},
+            resolve=lambda _column, _values: {},
             subject=lambda _: "",
             removal=TombstoneRemovals(declared, source, keys).removal,
         )
@@ -139,14 +139,14 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.mark.parametrize("action", [Delete(), SetColumns({"v": "gone"})])
-def test_row_of_the_key_is_removed(route: Any, action: Action) -> None:
+def test_row_with_key_is_removed(route: Any, action: Action) -> None:
     message = record(key(7), None)
     batch = route(mapping("day", "number", on_delete=action)).apply([(message, TOMBSTONE)])
     assert batch.changes == [Removal(("2024-01-02Z", 7), action, None, message)]
     assert not batch.dead_letters
 
 
-def test_review_is_left_out(route: Any) -> None:
+def test_tombstone_is_ignored_with_review(route: Any) -> None:
     batch = route(mapping("number", "day", on_delete=Review())).apply(
         [(record(key(7), None), TOMBSTONE)]
     )
@@ -154,7 +154,7 @@ def test_review_is_left_out(route: Any) -> None:
 
 
 @pytest.mark.parametrize("column", [Column("v"), Column("v", "id", lookup=Lookup("SELECT", "x"))])
-def test_key_that_the_record_lacks_is_left_out(route: Any, column: Column) -> None:
+def test_tombstone_without_target_key_is_ignored(route: Any, column: Column) -> None:
     declared = mapping("v", columns=(Column("number", "id"), column))
     batch = route(declared).apply([(record(key(7), None), TOMBSTONE)])
     assert (batch.changes, batch.counts["tombstone"]) == ([], 1)
@@ -165,8 +165,8 @@ def test_unreadable_key_is_a_dead_letter(route: Any) -> None:
     assert [type(dead_letter.error) for dead_letter in batch.dead_letters] == [DecodeError]
 
 
-def test_tombstone_that_waits_is_opened_as_one() -> None:
-    """It was encrypted behind an event of its row that could not be applied yet."""
+def test_deferred_tombstone_decrypts_to_itself() -> None:
+    """A tombstone is deferred while an earlier event of its row is."""
     encryptor = Encryptor(bytes(32), "test")
     message = record(key(7), None, offset=3)
     assert encryptor.decrypt(encryptor.encrypt(message), message.topic, 0, 3) == message
