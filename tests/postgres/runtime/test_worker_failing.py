@@ -200,7 +200,7 @@ def test_latency_is_split_by_stage(harness: Any) -> None:
         eventually(lambda: value("sink_batch_seconds_count", {"mapping": "staged"}))
 
     def spent(stage_name: str) -> float | None:
-        labels = {"mapping": "staged", "harness": stage_name}
+        labels = {"mapping": "staged", "stage": stage_name}
         return value("sink_event_latency_seconds_sum", labels)
 
     assert [spent(one) for one in ("capture", "queue", "apply", "total")] == [2, 8, 3, 13]

@@ -1,4 +1,4 @@
-"""What the audit log says of a batch, and that nobody but its owner can change what it says."""
+"""The audit log: its entries for a batch, its partitions, and who can change it."""
 
 import json
 import os
@@ -55,11 +55,11 @@ _LOG = "SELECT * FROM sink.audit_log ORDER BY audit_id"
 
 @pytest.fixture
 def sink(postgres) -> Iterator[Callable[[str, str], TargetHarness]]:
-    made: list[TargetHarness] = []
+    harnesses: list[TargetHarness] = []
 
     def harness(mapping: str, database: str) -> TargetHarness:
         name = postgres.fresh_database(like=database)
-        made.append(
+        harnesses.append(
             TargetHarness(
                 mapping,
                 dsn=postgres.dsn(name, role="sink_writer"),
@@ -68,10 +68,10 @@ def sink(postgres) -> Iterator[Callable[[str, str], TargetHarness]]:
                 reader_dsns={database: postgres.dsn(name, role="sink_reader")},
             )
         )
-        return made[-1]
+        return harnesses[-1]
 
     yield harness
-    for one in made:
+    for one in harnesses:
         one.close()
 
 
@@ -85,14 +85,14 @@ def warehouse(sink) -> TargetHarness:
     return sink("citizens", "smart_warehouse")
 
 
-def log(harness: TargetHarness) -> list[dict[str, Any]]:
+def audit_log(harness: TargetHarness) -> list[dict[str, Any]]:
     return [dict(row) for row in harness.admin.execute(_LOG).fetchall()]
 
 
 class TestBatches:
     def test_audit_row_names_policies_and_rows(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA), create(**ASHA | {"gr_id": GR.format(2)}))
-        (row,) = log(portal)
+        (row,) = audit_log(portal)
         assert row["event_type"] == "mask"
         assert row["source_database"] == "smart_warehouse"
         assert row["target_database"] == "smart_citizen"
@@ -105,41 +105,43 @@ class TestBatches:
         assert row["details"]["topic"] == "smart_warehouse.public.golden_records"
         assert row["details"]["offsets"] == {"0": [0, 1]}
 
-    def test_next_batch_has_row_of_its_own(self, portal: TargetHarness) -> None:
+    def test_next_batch_has_its_own_row(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
-        at = portal.at
+        first_offset = portal.at
         portal.send(update(ASHA, full_name="New", updated_at=NOW + timedelta(1)))
-        assert log(portal)[1]["details"]["offsets"] == {"0": [at, portal.at - 1]}
+        assert audit_log(portal)[1]["details"]["offsets"] == {"0": [first_offset, portal.at - 1]}
 
-    def test_what_changes_nothing_leaves_no_trace(self, portal: TargetHarness) -> None:
+    def test_batch_without_change_has_no_row(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         portal.send(create(**ASHA))
-        assert len(log(portal)) == 1
+        assert len(audit_log(portal)) == 1
 
-    def test_a_deletion_masks_nothing(self, portal: TargetHarness) -> None:
+    def test_deletion_has_no_masked_fields(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         portal.send(delete(**ASHA))
-        row = log(portal)[1]
+        row = audit_log(portal)[1]
         assert (row["event_type"], row["operation"]) == ("sync", "DELETE")
         assert row["masked_fields"] is None
 
-    def test_a_personal_key_is_a_fingerprint(self, warehouse: TargetHarness) -> None:
+    def test_personal_key_is_stored_as_fingerprint(self, warehouse: TargetHarness) -> None:
         warehouse.send(create(**RAVI))
-        (row,) = log(warehouse)
+        (row,) = audit_log(warehouse)
         (key,) = row["details"]["keys"]
         assert key == warehouse.encryptor.fingerprint(b"012345671234").hex()
 
-    def test_no_value_is_in_it(self, warehouse: TargetHarness, portal: TargetHarness) -> None:
+    def test_log_contains_no_personal_value(
+        self, warehouse: TargetHarness, portal: TargetHarness
+    ) -> None:
         warehouse.send(create(**RAVI), create(**RAVI | {"aadhaar_number": "too long by far"}))
         portal.send(create(**ASHA))
-        text = json.dumps([*log(warehouse), *log(portal)], default=str)
+        text = json.dumps([*audit_log(warehouse), *audit_log(portal)], default=str)
         values = {**ASHA, **RAVI}
         for name in ("jan_aadhaar", "aadhaar_number", "mobile_number", "email", "full_name"):
             assert values[name] not in text
 
-    def test_many_rows_are_offsets_and_digest(self, portal: TargetHarness) -> None:
+    def test_many_rows_have_digest_instead_of_keys(self, portal: TargetHarness) -> None:
         portal.send(*(create(**ASHA | {"gr_id": GR.format(n)}) for n in range(MOST_KEYS + 1)))
-        details = log(portal)[0]["details"]
+        details = audit_log(portal)[0]["details"]
         assert (details["rows"], details["changed"]) == (MOST_KEYS + 1, MOST_KEYS + 1)
         assert "keys" not in details
         assert len(details["keys_digest"]) == 64
@@ -147,50 +149,50 @@ class TestBatches:
     def test_errors_are_counted_by_class(self, portal: TargetHarness) -> None:
         broken = [create(**ASHA | {"updated_at": None}), create(**ASHA | {"gr_id": None})]
         portal.send(*broken, create(**ASHA | {"gr_id": GR.format(2)}))
-        error, applied = log(portal)
+        error, applied = audit_log(portal)
         assert error["event_type"] == "error"
         assert error["details"]["errors"] == {"QualityError": 2}
         assert applied["details"]["rows"] == 1
 
-    def test_it_goes_with_its_batch(self, portal: TargetHarness) -> None:
+    def test_row_is_rolled_back_with_its_batch(self, portal: TargetHarness) -> None:
         portal.committer._writer.write, write = lambda *_: 1 / 0, portal.committer._writer.write
         with pytest.raises(ZeroDivisionError):
             portal.send(create(**ASHA))
-        assert log(portal) == []
+        assert audit_log(portal) == []
         portal.committer._writer.write = write
         portal.send(create(**ASHA))
-        assert len(log(portal)) == 1
+        assert len(audit_log(portal)) == 1
 
 
-class TestTheLog:
+class TestAuditLog:
     @pytest.mark.parametrize("statement", ["UPDATE {} SET user_id = 'x'", "DELETE FROM {}"])
     @pytest.mark.parametrize("database", ["smart_citizen", "smart_warehouse"])
-    def test_the_sink_cannot_change_it(self, postgres, statement: str, database: str) -> None:
+    def test_writer_cannot_change_log(self, postgres, statement: str, database: str) -> None:
         dsn = postgres.dsn(postgres.fresh_database(like=database), "sink_writer")
-        with connect(dsn, "test") as it:
-            migrate(it)
+        with connect(dsn, "test") as session:
+            migrate(session)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                it.execute(statement.format("sink.audit_log").encode())
+                session.execute(statement.format("sink.audit_log").encode())
 
     @pytest.mark.parametrize("role", ["sink_writer", "sink_reader", "sink_capture"])
-    def test_nobody_but_its_owner_can_empty_it(self, postgres, role: str) -> None:
+    def test_only_owner_can_truncate_log(self, postgres, role: str) -> None:
         name = postgres.fresh_database(like="smart_citizen")
         with connect(postgres.dsn(name, "sink_writer"), "t") as writer:
             migrate(writer)
         with (
             psycopg.connect(postgres.dsn(name, role)) as session,
-            pytest.raises(psycopg.Error) as fault,
+            pytest.raises(psycopg.Error) as caught,
         ):
             session.execute("TRUNCATE sink.audit_log")
-        # A reader's session refuses before the grants do.
-        assert fault.value.sqlstate in {"42501", "25006"}
+        # A reader's session is read-only, which is checked before the privileges.
+        assert caught.value.sqlstate in {"42501", "25006"}
 
-    def test_its_times_are_utc(self, portal: TargetHarness) -> None:
+    def test_timestamps_are_utc(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         now = datetime.now(UTC).replace(tzinfo=None)
-        assert abs(now - log(portal)[0]["timestamp"]) < timedelta(minutes=1)
+        assert abs(now - audit_log(portal)[0]["timestamp"]) < timedelta(minutes=1)
 
-    def test_the_newest_rows_of_a_mapping_are_read(self, postgres) -> None:
+    def test_read_audit_filters_by_mapping_and_date(self, postgres) -> None:
         name = postgres.fresh_database(like="smart_citizen")
         with connect(postgres.dsn(name, "sink_writer"), "test") as session:
             migrate(session)
@@ -211,41 +213,37 @@ class TestTheLog:
                 "smart_warehouse",
             )
             assert read_audit(session, mapping=None, since=datetime.now(UTC).date(), most=9)
-            ahead = datetime.now(UTC).date() + timedelta(days=2)
-            assert read_audit(session, mapping=None, since=ahead, most=9) == []
+            future = datetime.now(UTC).date() + timedelta(days=2)
+            assert read_audit(session, mapping=None, since=future, most=9) == []
 
-    def test_users_are_recorded_beside_the_claimed_name(
+    def test_real_users_are_recorded_beside_claimed_name(
         self, log_session: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("USER", "somebody-else")
-        monkeypatch.setenv("LOGNAME", "somebody-else")
-        entered(log_session)
+        monkeypatch.setenv("USER", "another-user")
+        monkeypatch.setenv("LOGNAME", "another-user")
+        add_entry(log_session)
         (entry,) = read_audit(log_session, mapping=None, since=None, most=1)
         ours = pwd.getpwuid(os.getuid()).pw_name
         assert (entry.user, entry.os_user, entry.database_user) == ("asha", ours, "sink_writer")
 
-    def test_each_month_has_a_partition_ahead(self, log_session: psycopg.Connection) -> None:
-        entered(log_session)
+    def test_partitions_of_next_months_exist(self, log_session: psycopg.Connection) -> None:
+        add_entry(log_session)
         month = f"sink.audit_log_{datetime.now(UTC):%Y_%m}"
         found = log_session.execute("SELECT tableoid::regclass::text FROM sink.audit_log")
         assert found.fetchall() == [(month,)]
         assert len(partitions(log_session)) == 4  # three months and the default one
 
-    def test_row_of_month_without_partition_is_moved_later(
-        self, log_session: psycopg.Connection
-    ) -> None:
+    def test_row_in_default_partition_is_moved_later(self, log_session: psycopg.Connection) -> None:
         log_session.execute(
             """INSERT INTO sink.audit_log (event_type, "timestamp") VALUES ('sync', '2020-02-29')"""
         )
-        where = "SELECT tableoid::regclass::text FROM sink.audit_log"
-        assert log_session.execute(where).fetchall() == [("sink.audit_log_default",)]
+        query = "SELECT tableoid::regclass::text FROM sink.audit_log"
+        assert log_session.execute(query).fetchall() == [("sink.audit_log_default",)]
         for _ in range(2):
             log_session.execute("SELECT sink.add_audit_partitions()")
-        assert log_session.execute(where).fetchall() == [("sink.audit_log_2020_02",)]
+        assert log_session.execute(query).fetchall() == [("sink.audit_log_2020_02",)]
 
-    def test_start_adds_partitions_of_the_next_months(
-        self, log_session: psycopg.Connection
-    ) -> None:
+    def test_start_adds_missing_partitions(self, log_session: psycopg.Connection) -> None:
         before = partitions(log_session)
         for name in before:
             log_session.execute(f"DROP TABLE {name}".encode())
@@ -255,7 +253,7 @@ class TestTheLog:
         migrate(log_session)
         assert sorted(partitions(log_session)) == sorted(before)
 
-    def test_start_goes_on_while_the_log_is_locked(
+    def test_start_skips_partitions_of_locked_log(
         self, log_session: psycopg.Connection, postgres
     ) -> None:
         *_, last = sorted(set(partitions(log_session)) - {"sink.audit_log_default"})
@@ -270,7 +268,7 @@ class TestTheLog:
         migrate(log_session)
         assert following in partitions(log_session)
 
-    def test_the_sink_cannot_change_a_partition(self, log_session: psycopg.Connection) -> None:
+    def test_writer_cannot_change_partition(self, log_session: psycopg.Connection) -> None:
         log_session.execute("SELECT sink.add_audit_partitions()")
         for name in partitions(log_session):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -279,12 +277,14 @@ class TestTheLog:
 
 @pytest.fixture
 def log_session(postgres) -> Iterator[psycopg.Connection]:
-    with connect(postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer"), "t") as it:
-        migrate(it)
-        yield it
+    with connect(
+        postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer"), "t"
+    ) as session:
+        migrate(session)
+        yield session
 
 
-def entered(session: psycopg.Connection) -> None:
+def add_entry(session: psycopg.Connection) -> None:
     audit(session, event_type="sync", source="a", target="b", table="t", user="asha")
 
 
@@ -296,6 +296,6 @@ def partitions(session: psycopg.Connection) -> list[str]:
     return [name for (name,) in found.fetchall()]
 
 
-def test_a_filter_that_drops_leaves_no_row(portal: TargetHarness) -> None:
+def test_dropped_event_has_no_row(portal: TargetHarness) -> None:
     portal.send(create(**ASHA | {"updated_at": NOW - timedelta(days=60)}))
-    assert log(portal) == []
+    assert audit_log(portal) == []

@@ -1,4 +1,4 @@
-"""What the portal and the warehouse both changed of a golden record."""
+"""Conflicts of golden records that the portal and the warehouse have both changed."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +21,7 @@ RAVI = {
     "mobile_number": "0123455678",
     "email": "ravi@example.in",
     "city": "Bagru",
-    "district": "Nowhere",
+    "district": "Unknown",
     "pincode": "303007",
     "status": "ACTIVE",
     "verification_status": "VERIFIED",
@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def warehouse(postgres) -> Iterator[TargetHarness]:
-    """It has the citizen's record, as the portal had it a while ago."""
+    """A warehouse with the golden record of a citizen."""
     name = postgres.fresh_database(like="smart_warehouse")
     harness = TargetHarness(
         "citizens",
@@ -47,8 +47,8 @@ def warehouse(postgres) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def owner(warehouse: TargetHarness, at: Any = NOW + MINUTE, **columns: Any) -> None:
-    """The warehouse changes the record, at a time of its own clock."""
+def change_warehouse(warehouse: TargetHarness, at: Any = NOW + MINUTE, **columns: Any) -> None:
+    """Change the record in the warehouse, with this time as updated_at."""
     sets = ", ".join(f"{name} = %s" for name in [*columns, "updated_at"])
     warehouse.admin.execute("ALTER TABLE golden_records DISABLE TRIGGER USER")
     query = f"UPDATE golden_records SET {sets}"
@@ -56,7 +56,7 @@ def owner(warehouse: TargetHarness, at: Any = NOW + MINUTE, **columns: Any) -> N
     warehouse.admin.execute("ALTER TABLE golden_records ENABLE TRIGGER USER")
 
 
-def portal(before: dict[str, Any], at: Any, **columns: Any) -> Sample:
+def portal_update(before: dict[str, Any], at: Any, **columns: Any) -> Sample:
     return update(before, **columns, updated_at=at)
 
 
@@ -71,11 +71,9 @@ def column(warehouse: TargetHarness, name: str) -> Any:
 
 
 class TestTimestampConflicts:
-    def test_column_that_warehouse_changed_later_is_on_record(
-        self, warehouse: TargetHarness
-    ) -> None:
-        owner(warehouse, at=NOW + 2 * MINUTE, city_village="Sanganer")
-        warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
+    def test_later_change_of_warehouse_is_conflict(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + 2 * MINUTE, city_village="Sanganer")
+        warehouse.send(portal_update(RAVI, NOW + MINUTE, city="Chomu"))
         (found,) = conflicts(warehouse)
         assert found["conflict_type"] == "timestamp_conflict"
         assert (found["table_name"], found["source_database"]) == (
@@ -86,75 +84,81 @@ class TestTimestampConflicts:
         assert found["resolved_at"] is not None
         assert column(warehouse, "city_village") == "Chomu"
 
-    def test_so_is_one_of_the_same_second(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, at=NOW + MINUTE, city_village="Sanganer")
-        warehouse.send(portal(RAVI, NOW + MINUTE + timedelta(microseconds=9), city="Chomu"))
+    def test_change_in_same_second_is_conflict(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + MINUTE, city_village="Sanganer")
+        warehouse.send(portal_update(RAVI, NOW + MINUTE + timedelta(microseconds=9), city="Chomu"))
         assert [found["resolution_action"] for found in conflicts(warehouse)] == ["source_wins"]
 
-    def test_earlier_change_of_warehouse_has_plainly_lost(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, at=NOW + MINUTE, city_village="Sanganer")
-        warehouse.send(portal(RAVI, NOW + 2 * MINUTE, city="Chomu"))
+    def test_earlier_change_of_warehouse_is_overwritten(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + MINUTE, city_village="Sanganer")
+        warehouse.send(portal_update(RAVI, NOW + 2 * MINUTE, city="Chomu"))
         assert conflicts(warehouse) == []
         assert column(warehouse, "city_village") == "Chomu"
 
-    def test_changes_of_different_columns_do_not_meet(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, at=NOW + 2 * MINUTE, full_name="Ravi K.")
-        warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
+    def test_changes_of_different_columns_are_merged(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + 2 * MINUTE, full_name="Ravi K.")
+        warehouse.send(portal_update(RAVI, NOW + MINUTE, city="Chomu"))
         assert conflicts(warehouse) == []
         assert column(warehouse, "full_name") == "Ravi K."
 
-    def test_what_both_changed_to_the_same_is_agreed(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, at=NOW + 2 * MINUTE, city_village="Chomu")
-        warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
+    def test_equal_changes_are_not_conflict(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + 2 * MINUTE, city_village="Chomu")
+        warehouse.send(portal_update(RAVI, NOW + MINUTE, city="Chomu"))
         assert conflicts(warehouse) == []
 
-    def test_portal_own_changes_in_row_are_none(self, warehouse: TargetHarness) -> None:
-        """The sink's write is later than the change that comes next, and yet no one else's."""
-        one = portal(RAVI, NOW + MINUTE, city="Chomu")
+    def test_consecutive_portal_changes_are_not_conflicts(self, warehouse: TargetHarness) -> None:
+        """The sink's own write has a later time than the next change, but is not a foreign one."""
+        one = portal_update(RAVI, NOW + MINUTE, city="Chomu")
         warehouse.send(one)
-        warehouse.send(portal(dict(one.after), NOW + 2 * MINUTE, city="Bassi"))
+        warehouse.send(portal_update(dict(one.after), NOW + 2 * MINUTE, city="Bassi"))
         warehouse.send(
-            portal(dict(one.after) | {"city": "Bassi"}, NOW + 2 * MINUTE, city="Phagi").at(NOW, 2)
+            portal_update(dict(one.after) | {"city": "Bassi"}, NOW + 2 * MINUTE, city="Phagi").at(
+                NOW, 2
+            )
         )
         assert conflicts(warehouse) == []
         assert column(warehouse, "city_village") == "Phagi"
 
     def test_repeated_event_keeps_newer_warehouse_change(self, warehouse: TargetHarness) -> None:
-        moved = portal(RAVI, NOW + MINUTE, city="Bassi").at(NOW + MINUTE, 7)
+        moved = portal_update(RAVI, NOW + MINUTE, city="Bassi").at(NOW + MINUTE, 7)
         warehouse.send(moved)
-        owner(warehouse, NOW + 2 * MINUTE, city_village="Sanganer")
+        change_warehouse(warehouse, NOW + 2 * MINUTE, city_village="Sanganer")
         warehouse.send(moved)
         assert column(warehouse, "city_village") == "Sanganer"
         assert conflicts(warehouse) == []
 
-    def test_a_replay_is_none(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, at=NOW + 9 * MINUTE, city_village="Sanganer")
-        one = portal(RAVI, NOW + MINUTE, city="Chomu")
-        two = portal(dict(one.after), NOW + 2 * MINUTE, city="Bassi")
+    def test_replay_adds_no_conflict(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, at=NOW + 9 * MINUTE, city_village="Sanganer")
+        one = portal_update(RAVI, NOW + MINUTE, city="Chomu")
+        two = portal_update(dict(one.after), NOW + 2 * MINUTE, city="Bassi")
         warehouse.send(one, two)
-        known = conflicts(warehouse)
+        recorded = conflicts(warehouse)
         warehouse.send(create(**RAVI), one, two)
-        assert conflicts(warehouse) == known
-        assert len(known) == 1
+        assert conflicts(warehouse) == recorded
+        assert len(recorded) == 1
         assert column(warehouse, "city_village") == "Bassi"
 
 
 class TestDataConflicts:
-    def test_read_of_version_that_is_there_is_none(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, city_village="Sanganer")
+    def test_snapshot_of_older_version_is_not_conflict(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, city_village="Sanganer")
         warehouse.send(snapshot(**RAVI))
         assert column(warehouse, "city_village") == "Sanganer"
         assert conflicts(warehouse) == []
 
-    def test_a_read_that_says_nothing_new_is_none(self, warehouse: TargetHarness) -> None:
+    def test_snapshot_without_change_is_not_conflict(self, warehouse: TargetHarness) -> None:
         warehouse.send(snapshot(**RAVI))
         assert conflicts(warehouse) == []
 
 
-class TestWhatIsOnRecord:
-    def test_personal_values_are_not(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, full_name="Somebody", city_village="Sanganer", mobile_number="0000000000")
-        warehouse.send(portal(RAVI, NOW + MINUTE, full_name="R", mobile_number="1", city="Chomu"))
+class TestRecordedConflict:
+    def test_personal_values_are_masked(self, warehouse: TargetHarness) -> None:
+        change_warehouse(
+            warehouse, full_name="Ramesh", city_village="Sanganer", mobile_number="0000000000"
+        )
+        warehouse.send(
+            portal_update(RAVI, NOW + MINUTE, full_name="R", mobile_number="1", city="Chomu")
+        )
         (found,) = conflicts(warehouse)
         names = {"full_name", "mobile_number", "city_village"}
         assert found["source_value"] == dict.fromkeys(names, MASKED)
@@ -162,23 +166,23 @@ class TestWhatIsOnRecord:
         number = RAVI["aadhaar_number"].encode()
         assert found["record_id"] == warehouse.encryptor.fingerprint(number).hex()
 
-    def test_it_is_audited(self, warehouse: TargetHarness) -> None:
-        owner(warehouse, city_village="Sanganer")
-        warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
+    def test_conflict_is_audited(self, warehouse: TargetHarness) -> None:
+        change_warehouse(warehouse, city_village="Sanganer")
+        warehouse.send(portal_update(RAVI, NOW + MINUTE, city="Chomu"))
         query = "SELECT details FROM sink.audit_log WHERE event_type = 'conflict'"
         (row,) = warehouse.admin.execute(query).fetchall()
         assert row["details"]["conflicts"] == {"timestamp_conflict": 1}
 
 
 class TestDeletionConflicts:
-    def test_the_same_open_one_is_recorded_once(self, warehouse: TargetHarness) -> None:
+    def test_open_conflict_is_recorded_once(self, warehouse: TargetHarness) -> None:
         warehouse.send(delete(**RAVI))
         warehouse.send(delete(**RAVI))
         (found,) = conflicts(warehouse)
         assert found["resolution_action"] == "manual_review"
         assert (found["resolved_at"], found["target_value"]) == (None, None)
 
-    def test_after_it_was_resolved_it_may_come_anew(self, warehouse: TargetHarness) -> None:
+    def test_resolved_conflict_can_be_recorded_again(self, warehouse: TargetHarness) -> None:
         warehouse.send(delete(**RAVI))
         warehouse.admin.execute("UPDATE sink.conflict SET resolved_at = now()")
         warehouse.send(delete(**RAVI))

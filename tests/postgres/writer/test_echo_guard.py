@@ -1,4 +1,4 @@
-"""The origin guard knows mappings that another runner runs."""
+"""The echo guard recognizes writes of mappings that another runner runs."""
 
 import psycopg
 import pytest
@@ -15,7 +15,7 @@ OURS = "smart_warehouse.public.ours"
 
 @pytest.fixture
 def dsn(postgres) -> str:
-    """The source database, which two other mappings write."""
+    """The DSN of a source database that two other mappings write to."""
     found = postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer")
     with psycopg.connect(found, autocommit=True) as connection:
         migrate(connection)
@@ -30,27 +30,27 @@ def dsn(postgres) -> str:
         ("sink/back/0", True),
         ("sink/back/15", True),
         ("sink/else/0", False),
-        ("sink/nobody/0", False),
+        ("sink/unknown/0", False),
         ("logical/back/0", False),
         ("back", False),
     ],
 )
-def test_echo_of_target_is_dropped(dsn: str, origin: str, *, echo: bool) -> None:
+def test_origin_of_target_mapping_is_echo(dsn: str, origin: str, *, echo: bool) -> None:
     assert EchoGuard(dsn, OURS)(origin) == echo
 
 
-def test_database_that_no_runner_has_written_has_none(postgres) -> None:
+def test_database_without_offsets_has_no_echo(postgres) -> None:
     found = postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer")
     assert not EchoGuard(found, OURS)("sink/back/0")
 
 
-def test_each_is_asked_about_once(dsn: str) -> None:
-    feeders = EchoGuard(dsn, OURS)
-    assert feeders("sink/back/0")
-    feeders._dsn = "host=127.0.0.1 port=1"
-    assert feeders("sink/back/1")
+def test_origin_is_queried_once(dsn: str) -> None:
+    guard = EchoGuard(dsn, OURS)
+    assert guard("sink/back/0")
+    guard._dsn = "host=127.0.0.1 port=1"
+    assert guard("sink/back/1")
 
 
-def test_a_database_that_is_away_is_waited_for() -> None:
+def test_unreachable_database_is_retriable_error() -> None:
     with pytest.raises(RetriableError):
         EchoGuard("host=127.0.0.1 port=1 connect_timeout=1", OURS)("sink/back/0")

@@ -1,4 +1,4 @@
-"""Personal keys in the runner's own tables: hidden, and yet they tell one row from another."""
+"""Personal keys in the runner's own tables are hashed, and still identify their rows."""
 
 import hashlib
 from typing import Any
@@ -17,69 +17,69 @@ pytestmark = pytest.mark.postgres
 DDL = "id text PRIMARY KEY, name text"
 COLUMNS = (Column("id"), Column("name"))
 NUMBER = "991177220055"
-KEPT = "SELECT key FROM sink.row_version WHERE mapping = %s"
+STORED_KEYS = "SELECT key FROM sink.row_version WHERE mapping = %s"
 OLD, NEW = Encryptor(bytes(32), "test"), Encryptor(bytes([1]) * 32, "new")
 BOTH = Encryptor(NEW.key, "new", {"test": OLD.key})
 
 
 @pytest.fixture
-def made(written: Any) -> Any:
-    """A mapping whose key no policy lets be shown."""
+def target(written: Any) -> Any:
+    """A mapping whose key is personal."""
     return written(DDL, *COLUMNS)
 
 
-def kept(made: Any) -> list[str]:
-    return [key for (key,) in made.connection.execute(KEPT, (made.name,))]
+def stored_keys(target: Any) -> list[str]:
+    return [key for (key,) in target.connection.execute(STORED_KEYS, (target.name,))]
 
 
-def test_a_deleted_person_s_number_is_not_kept(made):
-    made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
-    (key,) = kept(made)
+def test_a_deleted_person_s_number_is_not_stored_keys(target):
+    target.write(target.row(NUMBER, "one", position=5), target.gone(NUMBER, position=9))
+    (key,) = stored_keys(target)
     assert NUMBER not in key
     guesses = [f'["{NUMBER}"]', NUMBER]
     assert key not in {hashlib.sha256(guess.encode()).hexdigest() for guess in guesses}
-    assert made.write(made.row(NUMBER, "older", position=7)) == 0
-    assert made.write(made.row(NUMBER, "newer", position=10)) == 1
+    assert target.write(target.row(NUMBER, "older", position=7)) == 0
+    assert target.write(target.row(NUMBER, "newer", position=10)) == 1
 
 
-def test_another_session_hides_it_alike(made):
-    made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
-    connection = made.scratch.session()
-    made.writer, made.connection = made.another(connection), connection
-    assert made.write(made.row(NUMBER, "older", position=7)) == 0
-    assert len(kept(made)) == 1
+def test_other_session_computes_same_hash(target):
+    target.write(target.row(NUMBER, "one", position=5), target.gone(NUMBER, position=9))
+    connection = target.scratch.session()
+    target.writer, target.connection = target.another(connection), connection
+    assert target.write(target.row(NUMBER, "older", position=7)) == 0
+    assert len(stored_keys(target)) == 1
 
 
-def test_the_secret_outlives_the_key_that_encrypts_it(made):
-    made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
+def test_hashing_secret_survives_key_rotation(target):
+    target.write(target.row(NUMBER, "one", position=5), target.gone(NUMBER, position=9))
     try:
-        key_rotation.encrypt_again(made.connection, BOTH, lambda **_: None)
-        with made.scratch.session() as connection:
-            prepared(NEW, connection)
+        key_rotation.encrypt_again(target.connection, BOTH, lambda **_: None)
+        with target.scratch.session() as connection:
+            prepare(NEW, connection)
             with pytest.raises(ConfigError, match=r"key 'new' .* old_keys"):
-                prepared(OLD, connection)
+                prepare(OLD, connection)
     finally:
         key_rotation.encrypt_again(
-            made.connection, Encryptor(OLD.key, "test", {"new": NEW.key}), lambda **_: None
+            target.connection, Encryptor(OLD.key, "test", {"new": NEW.key}), lambda **_: None
         )
-    assert made.write(made.row(NUMBER, "older", position=7)) == 0
+    assert target.write(target.row(NUMBER, "older", position=7)) == 0
 
 
-def prepared(encryptor: Encryptor, connection: psycopg.Connection) -> None:
+def prepare(encryptor: Encryptor, connection: psycopg.Connection) -> None:
     KeyText(unmasked=False, encryptor=encryptor).prepare(connection)
 
 
-def test_secret_is_not_in_database_in_clear(made):
-    (secret,) = made.connection.execute("SELECT current_setting('sink.key_secret')").fetchone()
-    found = made.connection.execute("SELECT sealed FROM sink.key_secret").fetchall()
+def test_hashing_secret_is_stored_encrypted(target):
+    (secret,) = target.connection.execute("SELECT current_setting('sink.key_secret')").fetchone()
+    found = target.connection.execute("SELECT sealed FROM sink.key_secret").fetchall()
     assert len(found) == 1
     assert bytes.fromhex(secret) not in found[0][0]
 
 
-def test_policies_of_key_keep_remembered_rows(made):
-    """It may be classified today and not tomorrow, and two runners may not know it at once."""
-    made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
-    connection = made.scratch.session()
-    made.writer = made.another(connection, unmasked={"id", "name"})
-    made.connection, made.writer.state.has_tombstones = connection, True
-    assert made.write(made.row(NUMBER, "older", position=7)) == 0
+def test_hashes_do_not_depend_on_policies(target):
+    """The classification may change, and two runners may learn of it at different times."""
+    target.write(target.row(NUMBER, "one", position=5), target.gone(NUMBER, position=9))
+    connection = target.scratch.session()
+    target.writer = target.another(connection, unmasked={"id", "name"})
+    target.connection, target.writer.state.has_tombstones = connection, True
+    assert target.write(target.row(NUMBER, "older", position=7)) == 0

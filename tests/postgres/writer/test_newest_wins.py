@@ -1,4 +1,4 @@
-"""Two writers of one version column: which of two rows is older, and what a tie comes to."""
+"""Conflict detection with newest_wins: older and equal versions of two writers."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ WHERE table_name = %s ORDER BY conflict_id
 @pytest.fixture
 def contested(written: Callable[..., Any]) -> Callable[[Tie], Any]:
     def make(tie: Tie) -> Any:
-        made = written(
+        target = written(
             DDL,
             source="smart_citizen.public.t",
             target="smart_warehouse.public.t",
@@ -39,91 +39,91 @@ def contested(written: Callable[..., Any]) -> Callable[[Tie], Any]:
             conflict_detection=ConflictDetection(tie=tie),
             needs_before_image=True,
         )
-        made.scratch.admin.execute("TRUNCATE sink.conflict")
-        return made
+        target.scratch.admin.execute("TRUNCATE sink.conflict")
+        return target
 
     return make
 
 
-def event(made: Any, v: str, at: datetime, before: tuple[str, datetime], position: int) -> Any:
-    base = made.row(1, before[0], None, before[1]).values
-    return made.row(1, v, None, at, position=position)._replace(base=base)
+def event(target: Any, v: str, at: datetime, before: tuple[str, datetime], position: int) -> Any:
+    base = target.row(1, before[0], None, before[1]).values
+    return target.row(1, v, None, at, position=position)._replace(base=base)
 
 
-def owner(made: Any, v: str, at: datetime) -> None:
-    query = f"UPDATE {made.table.sql_name} SET v = %s, at = %s"
-    made.scratch.admin.execute(query.encode(), (v, at))
+def change_target(target: Any, v: str, at: datetime) -> None:
+    query = f"UPDATE {target.table.sql_name} SET v = %s, at = %s"
+    target.scratch.admin.execute(query.encode(), (v, at))
 
 
-def conflicts(made: Any) -> list[tuple[str, str]]:
-    found = made.scratch.admin.execute(_CONFLICTS, ("t",)).fetchall()
+def conflicts(target: Any) -> list[tuple[str, str]]:
+    found = target.scratch.admin.execute(_CONFLICTS, ("t",)).fetchall()
     return [row[:2] for row in found]
 
 
 @pytest.mark.parametrize("tie", Tie)
 class TestAnyTie:
     def test_older_concurrent_change_loses(self, contested: Any, tie: Tie) -> None:
-        made = contested(tie)
-        made.write(made.row(1, "a", None, T0))
-        owner(made, "theirs", T2)
-        assert made.write(event(made, "ours", T1, ("a", T0), 2)) == 0
-        assert conflicts(made) == [("timestamp_conflict", "target_wins")]
-        assert made.rows("v") == [("theirs",)]
+        target = contested(tie)
+        target.write(target.row(1, "a", None, T0))
+        change_target(target, "theirs", T2)
+        assert target.write(event(target, "ours", T1, ("a", T0), 2)) == 0
+        assert conflicts(target) == [("timestamp_conflict", "target_wins")]
+        assert target.rows("v") == [("theirs",)]
 
-    def test_a_replay_of_what_was_written_is_none(self, contested: Any, tie: Tie) -> None:
-        made = contested(tie)
-        made.write(made.row(1, "a", None, T0))
-        history = [event(made, "b", T1, ("a", T0), 2), event(made, "c", T2, ("b", T1), 3)]
-        made.write(*history)
-        made.write(*history)
-        made.write(history[0])
-        owner(made, "theirs", T2)
-        made.write(*history)
-        assert conflicts(made) == []
+    def test_replay_of_own_writes_is_not_conflict(self, contested: Any, tie: Tie) -> None:
+        target = contested(tie)
+        target.write(target.row(1, "a", None, T0))
+        history = [event(target, "b", T1, ("a", T0), 2), event(target, "c", T2, ("b", T1), 3)]
+        target.write(*history)
+        target.write(*history)
+        target.write(history[0])
+        change_target(target, "theirs", T2)
+        target.write(*history)
+        assert conflicts(target) == []
 
-    def test_changes_in_sequence_are_no_conflict(self, contested: Any, tie: Tie) -> None:
-        made = contested(tie)
-        made.write(made.row(1, "a", None, T0))
-        made.write(event(made, "b", T1, ("a", T0), 2))
-        made.write(event(made, "c", T1, ("b", T1), 3))
-        assert (conflicts(made), made.rows("v")) == ([], [("c",)])
+    def test_changes_in_sequence_are_not_conflicts(self, contested: Any, tie: Tie) -> None:
+        target = contested(tie)
+        target.write(target.row(1, "a", None, T0))
+        target.write(event(target, "b", T1, ("a", T0), 2))
+        target.write(event(target, "c", T1, ("b", T1), 3))
+        assert (conflicts(target), target.rows("v")) == ([], [("c",)])
 
-    def test_a_newer_one_plainly_wins(self, contested: Any, tie: Tie) -> None:
-        made = contested(tie)
-        made.write(made.row(1, "a", None, T0))
-        owner(made, "theirs", T1)
-        made.write(event(made, "ours", T2, ("a", T0), 2))
-        assert (conflicts(made), made.rows("v")) == ([], [("ours",)])
+    def test_newer_change_wins_without_conflict(self, contested: Any, tie: Tie) -> None:
+        target = contested(tie)
+        target.write(target.row(1, "a", None, T0))
+        change_target(target, "theirs", T1)
+        target.write(event(target, "ours", T2, ("a", T0), 2))
+        assert (conflicts(target), target.rows("v")) == ([], [("ours",)])
 
 
 @pytest.mark.parametrize(
-    ("tie", "stays", "action"),
+    ("tie", "winner", "action"),
     [
         (Tie.SOURCE, "ours", "source_wins"),
         (Tie.TARGET, "theirs", "target_wins"),
         (Tie.REVIEW, "theirs", "manual_review"),
     ],
 )
-def test_a_tie_goes_by_the_rule(contested: Any, tie: Tie, stays: str, action: str) -> None:
-    made = contested(tie)
-    made.write(made.row(1, "a", None, T0))
-    owner(made, "theirs", T1)
-    made.write(event(made, "ours", T1, ("a", T0), 2))
-    assert made.rows("v") == [(stays,)]
-    assert conflicts(made) == [("data_conflict", action)]
+def test_tie_is_resolved_as_declared(contested: Any, tie: Tie, winner: str, action: str) -> None:
+    target = contested(tie)
+    target.write(target.row(1, "a", None, T0))
+    change_target(target, "theirs", T1)
+    target.write(event(target, "ours", T1, ("a", T0), 2))
+    assert target.rows("v") == [(winner,)]
+    assert conflicts(target) == [("data_conflict", action)]
 
 
-def test_one_that_waits_for_person_is_recorded_once(contested: Any) -> None:
-    made = contested(Tie.REVIEW)
-    made.write(made.row(1, "a", None, T0))
-    owner(made, "theirs", T1)
+def test_open_conflict_is_recorded_once(contested: Any) -> None:
+    target = contested(Tie.REVIEW)
+    target.write(target.row(1, "a", None, T0))
+    change_target(target, "theirs", T1)
     for position in (2, 3, 4):
-        made.write(event(made, f"ours {position}", T1, ("a", T0), position))
-    assert conflicts(made) == [("data_conflict", "manual_review")]
+        target.write(event(target, f"ours {position}", T1, ("a", T0), position))
+    assert conflicts(target) == [("data_conflict", "manual_review")]
 
 
 @pytest.mark.parametrize(
-    ("declared", "fault"),
+    ("declared", "message"),
     [
         ({"conflict": source_wins()}, "nothing to contest"),
         ({"needs_before_image": False}, "needs_before_image=True"),
@@ -133,7 +133,7 @@ def test_one_that_waits_for_person_is_recorded_once(contested: Any) -> None:
         ),
     ],
 )
-def test_what_cannot_be_contested_is_refused(declared: dict[str, Any], fault: str) -> None:
+def test_invalid_conflict_detection_is_refused(declared: dict[str, Any], message: str) -> None:
     mapping: dict[str, Any] = {
         "source": "a.b.c",
         "target": "d.e.f",
@@ -143,43 +143,43 @@ def test_what_cannot_be_contested_is_refused(declared: dict[str, Any], fault: st
         "conflict_detection": ConflictDetection(),
         "needs_before_image": True,
     }
-    assert any(fault in found for found in mapping_faults(TableMapping(**mapping | declared)))
+    assert any(message in found for found in mapping_faults(TableMapping(**mapping | declared)))
 
 
 @pytest.mark.parametrize("tie", [Tie.TARGET, Tie.REVIEW])
 def test_lost_tie_stays_lost_when_repeated(contested: Any, tie: Tie) -> None:
-    made = contested(tie)
-    made.write(made.row(1, "a", None, T0))
-    owner(made, "theirs", T1)
+    target = contested(tie)
+    target.write(target.row(1, "a", None, T0))
+    change_target(target, "theirs", T1)
     for _ in range(2):
-        made.write(event(made, "ours", T1, ("a", T0), 2))
-        assert made.rows("v") == [("theirs",)]
-    assert len(conflicts(made)) == 1
+        target.write(event(target, "ours", T1, ("a", T0), 2))
+        assert target.rows("v") == [("theirs",)]
+    assert len(conflicts(target)) == 1
 
 
 def test_equal_values_of_another_version_differ(contested: Any) -> None:
-    """The owner has touched it, so the change that comes does not know of that."""
-    made = contested(Tie.TARGET)
-    made.write(made.row(1, "a", None, T0))
-    owner(made, "a", T1)
-    made.write(event(made, "ours", T1, ("a", T0), 2))
-    assert made.rows("v") == [("a",)]
+    """The other writer has updated the row since the incoming change was target."""
+    target = contested(Tie.TARGET)
+    target.write(target.row(1, "a", None, T0))
+    change_target(target, "a", T1)
+    target.write(event(target, "ours", T1, ("a", T0), 2))
+    assert target.rows("v") == [("a",)]
 
 
-def test_late_review_is_recorded_all_the_same(contested: Any) -> None:
-    """The source row is gone, whichever row has the key since."""
-    made = contested(Tie.TARGET)
-    made.write(made.row(1, "new", None, T1, position=9))
-    review = made.gone(1, action=Review("deletion_conflict"), position=5)
-    assert made.write(review._replace(subject="one that is late")) == 1
-    assert made.writer.state.outcomes["stale"] == 0
+def test_late_review_is_recorded(contested: Any) -> None:
+    """The source row was deleted, although another row has its key now."""
+    target = contested(Tie.TARGET)
+    target.write(target.row(1, "new", None, T1, position=9))
+    review = target.gone(1, action=Review("deletion_conflict"), position=5)
+    assert target.write(review._replace(subject="late")) == 1
+    assert target.writer.state.outcomes["stale"] == 0
 
 
-def test_late_delete_leaves_the_newer_row(contested: Any) -> None:
-    """It comes from another partition than the row that has the key by now."""
-    made = contested(Tie.TARGET)
-    made.write(made.row(1, "new", None, T1, position=9))
-    assert made.write(made.gone(1, position=5)) == 0
-    assert made.writer.state.outcomes["stale"] == 1
-    assert made.rows("v") == [("new",)]
-    assert made.write(made.gone(1, position=12)) == 1
+def test_late_delete_keeps_newer_row(contested: Any) -> None:
+    """It comes from another partition than the row that has the key now."""
+    target = contested(Tie.TARGET)
+    target.write(target.row(1, "new", None, T1, position=9))
+    assert target.write(target.gone(1, position=5)) == 0
+    assert target.writer.state.outcomes["stale"] == 1
+    assert target.rows("v") == [("new",)]
+    assert target.write(target.gone(1, position=12)) == 1

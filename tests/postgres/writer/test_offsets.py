@@ -1,4 +1,4 @@
-"""How far a partition has come, and whose it is."""
+"""The stored offset of a partition, and the epoch of its owner."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def offsets(scratch: Any, **changed: str) -> Offsets:
     return Offsets(mapping, Topic(**named), "me")
 
 
-def test_first_claim_knows_nothing_and_second_raises_epoch(scratch: Any, session: Any) -> None:
+def test_claim_returns_offset_and_raises_epoch(scratch: Any, session: Any) -> None:
     mine = offsets(scratch)
     assert mine.claim(session, [1, 0]) == {0: Claim(1, None), 1: Claim(1, None)}
     mine.advance(session, [Advance(1, 1, None, 7)])
@@ -30,7 +30,7 @@ def test_first_claim_knows_nothing_and_second_raises_epoch(scratch: Any, session
 
 
 @pytest.mark.parametrize("changed", ["mapping", "cluster_id", "topic_id"])
-def test_another_topic_of_the_name_starts_anew(scratch: Any, session: Any, changed: str) -> None:
+def test_other_topic_id_has_own_offsets(scratch: Any, session: Any, changed: str) -> None:
     mine = offsets(scratch)
     mine.claim(session, [0])
     mine.advance(session, [Advance(0, 1, None, 7)])
@@ -45,7 +45,9 @@ def test_another_topic_of_the_name_starts_anew(scratch: Any, session: Any, chang
     [Advance(0, 2, 5, 9), Advance(0, 0, 5, 9), Advance(0, 1, None, 9), Advance(0, 1, 4, 9)],
     ids=["later epoch", "earlier epoch", "expected nothing", "expected less"],
 )
-def test_a_step_from_anywhere_else_is_fenced(scratch: Any, session: Any, step: Advance) -> None:
+def test_advance_from_other_offset_or_epoch_is_fenced(
+    scratch: Any, session: Any, step: Advance
+) -> None:
     mine = offsets(scratch)
     mine.claim(session, [0, 1])
     mine.advance(session, [Advance(0, 1, None, 5)])
@@ -61,12 +63,12 @@ def test_claim_returns_the_stored_leader_epoch(scratch: Any, session: Any) -> No
     assert mine.claim(session, [0]) == {0: Claim(2, 5, leader_epoch=3)}
 
 
-def test_a_partition_that_nobody_claimed_is_fenced(scratch: Any, session: Any) -> None:
+def test_unclaimed_partition_is_fenced(scratch: Any, session: Any) -> None:
     with pytest.raises(FencedError):
         offsets(scratch).advance(session, [Advance(0, 1, None, 9)])
 
 
-def test_steps_that_were_taken_are_known(scratch: Any, session: Any) -> None:
+def test_applied_reports_committed_steps(scratch: Any, session: Any) -> None:
     mine = offsets(scratch)
     mine.claim(session, [0, 1])
     steps = [Advance(0, 1, None, 5), Advance(1, 1, None, 6)]

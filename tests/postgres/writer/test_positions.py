@@ -1,4 +1,4 @@
-"""Events are ordered by (LSN, number in the transaction); those without one by their version."""
+"""Events are ordered by (LSN, ordinal in the transaction), or by version without a position."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,70 +41,72 @@ def derived() -> Derived:
 
 
 def test_delete_and_create_at_one_lsn_follow_ordinal(written) -> None:
-    """A row that is deleted and comes back by one statement."""
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "was", NOW, position=(5, 1)))
-    made.write(made.gone(1, position=(9, 1)))
-    assert made.write(made.row(1, "again", NOW, position=(9, 2))) == 1
-    assert made.rows("v") == [("again",)]
+    """One statement deletes a row and creates it again."""
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "was", NOW, position=(5, 1)))
+    target.write(target.gone(1, position=(9, 1)))
+    assert target.write(target.row(1, "again", NOW, position=(9, 2))) == 1
+    assert target.rows("v") == [("again",)]
 
 
 @pytest.mark.parametrize("ordinals", [(1, 2), (2, 1)])
 def test_rows_at_one_lsn_follow_ordinal(written, ordinals: tuple[int, int]) -> None:
-    made = written(DDL, *COLUMNS)
+    target = written(DDL, *COLUMNS)
     for ordinal in ordinals:
-        made.write(made.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
-    assert made.rows("v") == [("v2",)]
+        target.write(target.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
+    assert target.rows("v") == [("v2",)]
 
 
-@pytest.mark.parametrize("strategy", [source_wins(), newest_wins("at")], ids=lambda it: it.strategy)
+@pytest.mark.parametrize(
+    "strategy", [source_wins(), newest_wins("at")], ids=lambda conflict: conflict.strategy
+)
 @pytest.mark.parametrize("ordinals", [(1, 2), (2, 1)])
 def test_candidates_at_one_lsn_follow_ordinal(
     written, ordinals: tuple[int, int], strategy: Any
 ) -> None:
-    made = written(DDL, *COLUMNS, conflict=strategy, derived=derived())
+    target = written(DDL, *COLUMNS, conflict=strategy, derived=derived())
     for ordinal in ordinals:
-        made.write(made.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
-    assert made.rows("v") == [("v2",)]
+        target.write(target.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
+    assert target.rows("v") == [("v2",)]
 
 
 def test_older_delete_after_mark_is_stale(written) -> None:
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "was", NOW, position=(5, 1)))
-    made.write(made.gone(1, action=MARK, position=(9, 2)))
-    assert made.write(made.gone(1, position=(9, 1))) == 0
-    assert made.writer.state.outcomes["stale"] == 1
-    assert made.rows("v") == [("gone",)]
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "was", NOW, position=(5, 1)))
+    target.write(target.gone(1, action=MARK, position=(9, 2)))
+    assert target.write(target.gone(1, position=(9, 1))) == 0
+    assert target.writer.state.outcomes["stale"] == 1
+    assert target.rows("v") == [("gone",)]
 
 
-# -- by the order of the commits ---------------------------------------------------------------
+# -- in commit order ---------------------------------------------------------------------------
 
 
-def at(lsn: int, committed: int | None, order: int) -> Position | None:
-    """The position of a change whose transaction began after the commit at `committed`."""
+def position(lsn: int, committed: int | None, order: int) -> Position | None:
+    """Return the position of a change whose transaction began after the commit at `committed`."""
     last = "null" if committed is None else f'"{committed}"'
-    told = {"sequence": f'[{last},"{lsn}"]', "order": order}
-    return position_of(Decoded("c", (), None, lsn, 0, None, None, **told))
+    fields = {"sequence": f'[{last},"{lsn}"]', "order": order}
+    return position_of(Decoded("c", (), None, lsn, 0, None, None, **fields))
 
 
-def test_insert_that_waited_for_its_key_stays(written) -> None:
-    """An INSERT is in the log before it waits for the transaction that holds its key."""
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "first", NOW, position=at(100, 90, 1)))
-    made.write(made.gone(1, position=at(200, 90, 2)))
-    assert made.write(made.row(1, "waited", NOW, position=at(150, 260, 1))) == 1
-    assert made.rows("v") == [("waited",)]
+def test_insert_that_waited_for_key_wins(written) -> None:
+    """An INSERT is logged before it waits for the transaction that has locked its key."""
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "first", NOW, position=position(100, 90, 1)))
+    target.write(target.gone(1, position=position(200, 90, 2)))
+    assert target.write(target.row(1, "inserted", NOW, position=position(150, 260, 1))) == 1
+    assert target.rows("v") == [("inserted",)]
 
 
 def test_position_is_never_before_the_change() -> None:
-    """A batch run has not seen what is in the log after the position that it read at."""
-    assert at(100, 90, 1) == at(100, None, 1) == (100, 1)
-    assert at(100, 260, 1) == (260, 1)
+    """A batch run does not contain changes that are logged after its position."""
+    assert position(100, 90, 1) == position(100, None, 1) == (100, 1)
+    assert position(100, 260, 1) == (260, 1)
 
 
-def test_position_without_a_number_is_the_lsn() -> None:
-    """Without it two changes of a transaction could not be told apart."""
-    assert at(100, 260, 0) == (100, 0)
+def test_position_without_ordinal_is_lsn() -> None:
+    """Without an ordinal, the changes of a transaction cannot be ordered."""
+    assert position(100, 260, 0) == (100, 0)
 
 
 # -- without a position ------------------------------------------------------------------------
@@ -115,69 +117,69 @@ class TestVersioned:
     """An API callback after a deletion: its version decides."""
 
     def deleted(self, written, conflict: Any) -> Any:
-        made = written(DDL, *COLUMNS, conflict=conflict)
-        made.write(made.row(1, "was", NOW, position=5))
-        made.write(made.gone(1, position=7))
-        return made
+        target = written(DDL, *COLUMNS, conflict=conflict)
+        target.write(target.row(1, "was", NOW, position=5))
+        target.write(target.gone(1, position=7))
+        return target
 
     def test_newer_than_tombstone_is_applied(self, written, conflict: Any) -> None:
-        made = self.deleted(written, conflict)
-        assert made.write(made.row(1, "back", LATER, position=None)) == 1
-        assert made.writer.state.outcomes["stale"] == 0
+        target = self.deleted(written, conflict)
+        assert target.write(target.row(1, "back", LATER, position=None)) == 1
+        assert target.writer.state.outcomes["stale"] == 0
 
     @pytest.mark.parametrize("at", [NOW, EARLIER])
     def test_older_than_tombstone_is_stale(self, written, conflict: Any, at: Any) -> None:
-        made = self.deleted(written, conflict)
-        assert made.write(made.row(1, "back", at, position=None)) == 0
-        assert made.writer.state.outcomes["stale"] == 1
-        assert made.rows() == []
+        target = self.deleted(written, conflict)
+        assert target.write(target.row(1, "back", at, position=None)) == 0
+        assert target.writer.state.outcomes["stale"] == 1
+        assert target.rows() == []
 
     def test_tombstone_keeps_the_latest_version(self, written, conflict: Any) -> None:
-        made = self.deleted(written, conflict)
-        made.write(made.row(1, "back", LATER, position=None), made.gone(1, position=9))
-        assert made.write(made.row(1, "back", LATER, position=None)) == 0
-        assert made.write(made.row(1, "b", LATER + timedelta(minutes=1), position=None)) == 1
+        target = self.deleted(written, conflict)
+        target.write(target.row(1, "back", LATER, position=None), target.gone(1, position=9))
+        assert target.write(target.row(1, "back", LATER, position=None)) == 0
+        assert target.write(target.row(1, "b", LATER + timedelta(minutes=1), position=None)) == 1
 
 
 def test_unversioned_read_repairs_by_arrival(written) -> None:
     """A row of an incremental snapshot, after the target has lost it or holds another value."""
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "a", NOW, position=5), made.row(2, "a", NOW, position=6))
-    made.scratch.admin.execute(f"DELETE FROM {made.table.sql_name} WHERE id = 1".encode())
-    made.scratch.admin.execute(f"UPDATE {made.table.sql_name} SET v = 'x'".encode())
-    reads = [made.row(key, "a", NOW, position=None) for key in (1, 2)]
-    assert made.write(*reads) == 2
-    assert made.rows("id, v") == [(1, "a"), (2, "a")]
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "a", NOW, position=5), target.row(2, "a", NOW, position=6))
+    target.scratch.admin.execute(f"DELETE FROM {target.table.sql_name} WHERE id = 1".encode())
+    target.scratch.admin.execute(f"UPDATE {target.table.sql_name} SET v = 'x'".encode())
+    reads = [target.row(key, "a", NOW, position=None) for key in (1, 2)]
+    assert target.write(*reads) == 2
+    assert target.rows("id, v") == [(1, "a"), (2, "a")]
 
 
 def test_events_after_a_read_are_not_stale(written) -> None:
     """The partition is behind a batch run: what follows the read in it is later than the read."""
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "batch", NOW, position=60))
-    made.write(made.row(1, "read", NOW, position=None))
-    made.write(made.row(1, "then", NOW, position=50))
-    assert made.rows("v") == [("then",)]
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "batch", NOW, position=60))
+    target.write(target.row(1, "read", NOW, position=None))
+    target.write(target.row(1, "then", NOW, position=50))
+    assert target.rows("v") == [("then",)]
 
 
 def test_read_after_tombstone_is_applied(written) -> None:
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "a", NOW, position=5), made.gone(1, position=7))
-    assert made.write(made.row(1, "a", NOW, position=None)) == 1
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "a", NOW, position=5), target.gone(1, position=7))
+    assert target.write(target.row(1, "a", NOW, position=None)) == 1
 
 
 def test_delete_without_position_is_applied(written) -> None:
-    made = written(DDL, *COLUMNS)
-    made.write(made.row(1, "a", NOW, position=5))
-    assert made.write(made.gone(1, position=None)) == 1
-    assert made.write(made.row(1, "a", NOW, position=5)) == 0, "a replay"
+    target = written(DDL, *COLUMNS)
+    target.write(target.row(1, "a", NOW, position=5))
+    assert target.write(target.gone(1, position=None)) == 1
+    assert target.write(target.row(1, "a", NOW, position=5)) == 0, "a replay"
 
 
 def test_candidate_without_position_is_kept(written) -> None:
-    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), derived=derived())
-    made.write(made.row(1, "log", NOW, position=5))
-    assert made.write(made.row(1, "callback", NOW, position=None)) == 1
-    assert made.write(made.row(1, "log", LATER, position=7)) == 1
-    assert made.rows("v") == [("log",)]
+    target = written(DDL, *COLUMNS, conflict=newest_wins("at"), derived=derived())
+    target.write(target.row(1, "log", NOW, position=5))
+    assert target.write(target.row(1, "callback", NOW, position=None)) == 1
+    assert target.write(target.row(1, "log", LATER, position=7)) == 1
+    assert target.rows("v") == [("log",)]
 
 
 # -- stale events are counted ------------------------------------------------------------------
@@ -185,16 +187,16 @@ def test_candidate_without_position_is_kept(written) -> None:
 
 @pytest.mark.parametrize("conflict", [newest_wins("at"), source_wins()], ids=["new", "source"])
 def test_row_older_than_tombstone_counts_as_stale(written, conflict: Any) -> None:
-    made = written(DDL, *COLUMNS, conflict=conflict)
-    made.write(made.row(1, "was", NOW, position=5), made.gone(1, position=7))
-    made.write(made.row(1, "was", LATER, position=6), made.row(2, "new", NOW, position=8))
-    assert made.writer.state.outcomes["stale"] == 1
-    made.write(made.row(3, "new", NOW, position=9))
-    assert made.writer.state.outcomes["stale"] == 0
+    target = written(DDL, *COLUMNS, conflict=conflict)
+    target.write(target.row(1, "was", NOW, position=5), target.gone(1, position=7))
+    target.write(target.row(1, "was", LATER, position=6), target.row(2, "new", NOW, position=8))
+    assert target.writer.state.outcomes["stale"] == 1
+    target.write(target.row(3, "new", NOW, position=9))
+    assert target.writer.state.outcomes["stale"] == 0
 
 
 def test_older_row_counts_as_stale(written) -> None:
-    made = written(DDL, Column("id"), Column("v"), Column("at", Constant(None)))
-    made.write(made.row(1, "new", None, position=9))
-    made.write(made.row(1, "old", None, position=5))
-    assert made.writer.state.outcomes["stale"] == 1
+    target = written(DDL, Column("id"), Column("v"), Column("at", Constant(None)))
+    target.write(target.row(1, "new", None, position=9))
+    target.write(target.row(1, "old", None, position=5))
+    assert target.writer.state.outcomes["stale"] == 1

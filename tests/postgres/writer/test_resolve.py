@@ -1,4 +1,4 @@
-"""`sink_resolve_conflict` and `sink_write` take part in real writes."""
+"""The hooks `sink_resolve_conflict` and `sink_write` in real writes."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,18 +25,18 @@ def sink_resolve_conflict(incoming, current):
     assert isinstance(incoming["best"], int) and isinstance(current["best"], int)
     return incoming if incoming["best"] > current["best"] else current | {"note": "kept"}
 """
-SILENT = """
+NO_RESULT = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
     return None
 """
-ADDING = """
+MERGE_IN_PLACE = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
     current["note"].update(incoming["note"])
     return current
 """
-ENDING = """
+ENDS_TRANSACTION = """
 @hookimpl
 def sink_write(changes, connection):
     connection.execute("{ending}")
@@ -47,12 +47,12 @@ def sink_write(changes, connection):
     connection.execute("INSERT INTO scores (id) VALUES (1)")
     return changes
 """
-WORDY = """
+WRONG_TYPE = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
     return current | {"best": "many"}
 """
-FORGETFUL = """
+MISSING_COLUMN = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
     return {"id": incoming["id"]} if incoming["id"] == 1 else None
@@ -76,7 +76,7 @@ Make = Callable[..., TargetHarness]
 
 @pytest.fixture
 def make(postgres, site) -> Iterator[Make]:
-    made: list[TargetHarness] = []
+    harnesses: list[TargetHarness] = []
 
     def build(code: str, note: str = "text") -> TargetHarness:
         name = postgres.fresh_database(like="smart_citizen")
@@ -84,74 +84,74 @@ def make(postgres, site) -> Iterator[Make]:
             admin.execute(TABLE.format(note=note).encode())
         site.plugin("scores", MAPPING.format(database=name) + code)
         dsn = postgres.dsn(name, role="sink_writer")
-        made.append(TargetHarness("scores", dsn=dsn, admin_dsn=postgres.dsn(name)))
-        return made[0]
+        harnesses.append(TargetHarness("scores", dsn=dsn, admin_dsn=postgres.dsn(name)))
+        return harnesses[0]
 
     yield build
-    for harness in made:
+    for harness in harnesses:
         harness.close()
 
 
-def scored(best: int, note: str = "new", identity: int = 1):
+def score(best: int, note: str = "new", identity: int = 1):
     return create(id=identity, best=best, note=note, at=None)
 
 
 @pytest.mark.postgres
 class TestResolve:
-    def test_the_plugin_chooses_between_the_rows(self, make: Make) -> None:
+    def test_plugin_chooses_row(self, make: Make) -> None:
         target = make(HIGHEST)
-        target.send(scored(5, "first"))
-        target.send(scored(7, "higher"))
+        target.send(score(5, "first"))
+        target.send(score(7, "higher"))
         assert target.rows("best", "note") == [{"best": 7, "note": "higher"}]
 
-    def test_the_plugin_may_merge(self, make: Make) -> None:
+    def test_plugin_may_merge_rows(self, make: Make) -> None:
         target = make(HIGHEST)
-        target.send(scored(5, "first"))
-        target.send(scored(3, "lower"))
+        target.send(score(5, "first"))
+        target.send(score(3, "lower"))
         assert target.rows("best", "note") == [{"best": 5, "note": "kept"}]
 
-    def test_choosing_the_current_row_writes_nothing(self, make: Make) -> None:
+    def test_current_row_writes_nothing(self, make: Make) -> None:
         target = make(HIGHEST)
-        target.send(scored(5, "kept"))
-        assert target.send(scored(3, "lower")) == 0
+        target.send(score(5, "kept"))
+        assert target.send(score(3, "lower")) == 0
 
-    def test_each_event_is_a_separate_conflict(self, make: Make) -> None:
+    def test_each_event_is_resolved_separately(self, make: Make) -> None:
         target = make(HIGHEST)
-        target.send(scored(9, "high"), scored(1, "low"), scored(4, "middle"))
+        target.send(score(9, "high"), score(1, "low"), score(4, "middle"))
         assert target.rows("best", "note") == [{"best": 9, "note": "kept"}]
 
     def test_value_changed_in_place_is_written(self, make: Make) -> None:
-        target = make(ADDING, note="jsonb")
-        target.send(scored(5, '{"a": 1}'))
-        target.send(scored(6, '{"b": 2}'))
+        target = make(MERGE_IN_PLACE, note="jsonb")
+        target.send(score(5, '{"a": 1}'))
+        target.send(score(6, '{"b": 2}'))
         assert target.rows("best", "note") == [{"best": 5, "note": {"a": 1, "b": 2}}]
 
     def test_value_of_another_type_names_its_column(self, make: Make) -> None:
-        target = make(WORDY)
-        target.send(scored(5))
-        target.send(scored(6))
+        target = make(WRONG_TYPE)
+        target.send(score(5))
+        target.send(score(6))
         (dead_letter,) = target.dead()
         assert dead_letter["error_message"] == "column 'best': expected a whole number"
 
-    def test_no_opinion_takes_the_incoming_row(self, make: Make) -> None:
-        target = make(SILENT)
-        target.send(scored(5, "first"))
-        target.send(scored(3, "second"))
+    def test_none_takes_incoming_row(self, make: Make) -> None:
+        target = make(NO_RESULT)
+        target.send(score(5, "first"))
+        target.send(score(3, "second"))
         assert target.rows("best") == [{"best": 3}]
 
     def test_failing_plugin_makes_dead_letter(self, make: Make) -> None:
         target = make(HIGHEST)
-        target.send(scored(5), scored(8, identity=2))
-        target.send(create(id=1, best=None, note="secret", at=None), scored(9, identity=2))
+        target.send(score(5), score(8, identity=2))
+        target.send(create(id=1, best=None, note="secret", at=None), score(9, identity=2))
         (dead_letter,) = target.dead()
         assert dead_letter["error_message"].startswith("sink_resolve_conflict of plugin 'scores'")
         assert "secret" not in dead_letter["stack_trace"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
 
     def test_dead_letter_names_missing_column(self, make: Make) -> None:
-        target = make(FORGETFUL)
-        target.send(scored(5), scored(8, identity=2))
-        target.send(scored(6), scored(9, identity=2))
+        target = make(MISSING_COLUMN)
+        target.send(score(5), score(8, identity=2))
+        target.send(score(6), score(9, identity=2))
         (dead_letter,) = target.dead()
         assert "'best'" in dead_letter["error_message"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
@@ -159,37 +159,37 @@ class TestResolve:
 
 @pytest.mark.postgres
 class TestWrite:
-    def test_a_plugin_writes_the_batch_itself(self, make: Make) -> None:
+    def test_plugin_may_write_batch(self, make: Make) -> None:
         target = make(OWN_WRITE)
-        assert target.send(scored(5, "first")) == 1
+        assert target.send(score(5, "first")) == 1
         assert target.rows("note") == [{"note": "own: first"}]
 
-    def test_what_it_leaves_the_runner_writes(self, make: Make) -> None:
+    def test_runner_writes_batch_if_plugin_does_not(self, make: Make) -> None:
         target = make(OWN_WRITE)
-        target.send(scored(5, "a"), scored(6, "b", identity=2))
+        target.send(score(5, "a"), score(6, "b", identity=2))
         assert target.rows("note", order="id") == [{"note": "a"}, {"note": "b"}]
 
-    def test_it_is_told_who_leaves(self, make: Make) -> None:
+    def test_plugin_receives_removals(self, make: Make) -> None:
         target = make(OWN_WRITE)
         target.send(delete(id=3))
         assert target.rows("note") == [{"note": "own: Delete()"}]
 
-    def test_answer_that_is_no_number_is_dead_letter(self, make: Make) -> None:
+    def test_invalid_count_makes_dead_letter(self, make: Make) -> None:
         target = make(NO_COUNT)
-        assert target.send(scored(5)) == 0
+        assert target.send(score(5)) == 0
         (dead_letter,) = target.dead()
-        told = "sink_write of plugin 'scores' returned a list, not a number"
-        assert (dead_letter["error_message"], target.rows()) == (told, [])
+        message = "sink_write of plugin 'scores' returned a list, not a number"
+        assert (dead_letter["error_message"], target.rows()) == (message, [])
 
     @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN"])
-    def test_end_of_the_transaction_stops_the_mapping(self, make: Make, ending: str) -> None:
-        """The next attempt would find the offsets committed, and take the rows for written."""
-        target = make(ENDING.format(ending=ending))
+    def test_plugin_that_ends_transaction_stops_mapping(self, make: Make, ending: str) -> None:
+        """The next attempt would find the offsets committed and skip the rows."""
+        target = make(ENDS_TRANSACTION.format(ending=ending))
         with pytest.raises(FatalError, match="must not COMMIT"):
-            target.send(scored(5))
+            target.send(score(5))
 
-    def test_what_the_database_refuses_is_a_dead_letter(self, make: Make) -> None:
+    def test_database_error_makes_dead_letter(self, make: Make) -> None:
         target = make(OWN_WRITE)
-        target.send(scored(5))
-        target.send(scored(6))
+        target.send(score(5))
+        target.send(score(6))
         assert [dead_letter["sqlstate"] for dead_letter in target.dead()] == ["23505"]

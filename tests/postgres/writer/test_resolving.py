@@ -1,4 +1,4 @@
-"""A plugin resolves conflicts with rows whose values Python cannot hold."""
+"""A plugin resolves conflicts of rows with values that Python cannot represent."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,7 +52,7 @@ VALUES = [
 
 @pytest.fixture
 def make(postgres, site) -> Iterator[Callable[[str], TargetHarness]]:
-    made: list[TargetHarness] = []
+    harnesses: list[TargetHarness] = []
 
     def build(type_: str) -> TargetHarness:
         name = postgres.fresh_database(like="smart_citizen")
@@ -63,11 +63,11 @@ def make(postgres, site) -> Iterator[Callable[[str], TargetHarness]]:
             admin.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON things TO sink_writer")
         site.plugin("things", PLUGIN.format(database=name))
         dsn = postgres.dsn(name, role="sink_writer")
-        made.append(TargetHarness("things", dsn=dsn, admin_dsn=postgres.dsn(name)))
-        return made[0]
+        harnesses.append(TargetHarness("things", dsn=dsn, admin_dsn=postgres.dsn(name)))
+        return harnesses[0]
 
     yield build
-    for harness in made:
+    for harness in harnesses:
         harness.close()
 
 
@@ -78,7 +78,7 @@ def text(target: TargetHarness) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(("type_", "stored"), VALUES, ids=str)
-def test_resolving_keeps_what_python_cannot_hold(make, type_: str, stored: str) -> None:
+def test_resolution_keeps_values_beyond_python(make, type_: str, stored: str) -> None:
     target = make(type_)
     target.send(create(id=1, v=None, note="first"))
     target.admin.execute("UPDATE things SET v = %s", (stored,))

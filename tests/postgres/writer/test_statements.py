@@ -1,4 +1,4 @@
-"""The SQL of a write against every kind of type, key and name."""
+"""The SQL of a write for every kind of type, key and name."""
 
 import json
 import math
@@ -53,33 +53,33 @@ def stripped(value: Any) -> Any:
 
 @pytest.mark.parametrize(("type_", "first", "second"), TYPES, ids=IDS)
 class TestTypes:
-    def test_a_value_arrives_as_it_was(
+    def test_value_is_stored_unchanged(
         self, written: Make, type_: str, first: Any, second: Any
     ) -> None:
-        made = written(f"id int PRIMARY KEY, v {type_}")
-        made.write(made.row(1, first), made.row(2, second), made.row(3, None))
-        found = [stripped(value) for _, value in made.rows()]
+        target = written(f"id int PRIMARY KEY, v {type_}")
+        target.write(target.row(1, first), target.row(2, second), target.row(3, None))
+        found = [stripped(value) for _, value in target.rows()]
         assert str(found) == str([first, second, None])
 
-    def test_same_value_is_no_change_and_another_is(
+    def test_only_different_value_is_a_change(
         self, written: Make, type_: str, first: Any, second: Any
     ) -> None:
-        made = written(f"id int PRIMARY KEY, v {type_}")
-        made.write(made.row(1, first))
-        assert made.write(made.row(1, first)) == 0
-        assert made.write(made.row(1, second)) == 1
-        assert made.write(made.row(1, None)) == 1
+        target = written(f"id int PRIMARY KEY, v {type_}")
+        target.write(target.row(1, first))
+        assert target.write(target.row(1, first)) == 0
+        assert target.write(target.row(1, second)) == 1
+        assert target.write(target.row(1, None)) == 1
 
-    def test_a_merge_changes_it(self, written: Make, type_: str, first: Any, second: Any) -> None:
-        made = written(
+    def test_merge_changes_value(self, written: Make, type_: str, first: Any, second: Any) -> None:
+        target = written(
             f"id int PRIMARY KEY, v {type_}, n int",
             conflict=merge_changed("n"),
             needs_before_image=True,
         )
-        made.write(made.row(1, first, 1))
-        assert made.write(made.row(1, first, 1)) == 0
-        assert made.write(made.row(1, second, 2)) == 1
-        ((_, found),) = made.rows("id, v")
+        target.write(target.row(1, first, 1))
+        assert target.write(target.row(1, first, 1)) == 0
+        assert target.write(target.row(1, second, 2)) == 1
+        ((_, found),) = target.rows("id, v")
         assert str(stripped(found)) == str(second)
 
 
@@ -99,84 +99,91 @@ KEYS = [
 
 @pytest.mark.parametrize(("type_", "one", "two"), KEYS, ids=[type_ for type_, *_ in KEYS])
 class TestKeys:
-    def test_a_row_is_found_by_its_key(self, written: Make, type_: str, one: Any, two: Any) -> None:
-        made = written(f"id {type_} PRIMARY KEY, v text, w text")
-        rows = [made.row(key, "old", "w", position=1) for key in (one, two)]
-        made.write(*rows)
-        made.write(made.row(one, "new", ABSENT, keep=1 << 2))
-        made.write(made.gone(rows[1].key[0], action=SetColumns({"v": "marked"})))
-        assert sorted(made.rows("v, w")) == [("marked", "w"), ("new", "w")]
-        assert made.write(made.gone(rows[0].key[0], position=5)) == 1
-        assert made.rows("v") == [("marked",)]
+    def test_row_is_found_by_key(self, written: Make, type_: str, one: Any, two: Any) -> None:
+        target = written(f"id {type_} PRIMARY KEY, v text, w text")
+        rows = [target.row(key, "old", "w", position=1) for key in (one, two)]
+        target.write(*rows)
+        target.write(target.row(one, "new", ABSENT, keep=1 << 2))
+        target.write(target.gone(rows[1].key[0], action=SetColumns({"v": "marked"})))
+        assert sorted(target.rows("v, w")) == [("marked", "w"), ("new", "w")]
+        assert target.write(target.gone(rows[0].key[0], position=5)) == 1
+        assert target.rows("v") == [("marked",)]
 
-    def test_its_deletion_is_remembered(
-        self, written: Make, type_: str, one: Any, two: Any
-    ) -> None:
-        made = written(f"id {type_} PRIMARY KEY, v text")
-        rows = [made.row(key, "v", position=3) for key in (one, two)]
-        made.write(made.gone(rows[0].key[0], position=4))
-        made.write(*rows)
-        assert len(made.rows()) == 1
+    def test_deletion_leaves_tombstone(self, written: Make, type_: str, one: Any, two: Any) -> None:
+        target = written(f"id {type_} PRIMARY KEY, v text")
+        rows = [target.row(key, "v", position=3) for key in (one, two)]
+        target.write(target.gone(rows[0].key[0], position=4))
+        target.write(*rows)
+        assert len(target.rows()) == 1
 
 
 class TestCompositeKeys:
     @pytest.fixture
-    def made(self, written: Make) -> Any:
+    def target(self, written: Make) -> Any:
         ddl = "v text, day date, id int, PRIMARY KEY (id, day)"
         return written(ddl, key=("id", "day"), conflict=newest_wins("v"))
 
-    def test_each_part_tells_rows_apart(self, made: Any) -> None:
-        made.write(*(made.row("a", date(2026, 1, d), i) for d in (1, 2) for i in (1, 2)))
-        made.write(made.row("b", date(2026, 1, 2), 1))
-        made.write(made.gone(2, "2026-01-01", action=Delete()))
-        assert sorted(made.rows("id, day::text, v")) == [
+    def test_all_key_columns_identify_row(self, target: Any) -> None:
+        target.write(*(target.row("a", date(2026, 1, d), i) for d in (1, 2) for i in (1, 2)))
+        target.write(target.row("b", date(2026, 1, 2), 1))
+        target.write(target.gone(2, "2026-01-01", action=Delete()))
+        assert sorted(target.rows("id, day::text, v")) == [
             (1, "2026-01-01", "a"),
             (1, "2026-01-02", "b"),
             (2, "2026-01-02", "a"),
         ]
 
 
-ODD = ['quo"te', "semi;colon", "Mixed Case", "select", "per.iod", "अ", "back\\slash", "sin'gle"]
+SPECIAL_NAMES = [
+    'quo"te',
+    "semi;colon",
+    "Mixed Case",
+    "select",
+    "per.iod",
+    "अ",
+    "back\\slash",
+    "sin'gle",
+]
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", SPECIAL_NAMES)
 class TestNames:
-    def test_an_odd_name_of_a_column_is_quoted(self, written: Make, name: str) -> None:
+    def test_column_name_is_quoted(self, written: Make, name: str) -> None:
         quoted = '"' + name.replace('"', '""') + '"'
-        made = written(f"id int PRIMARY KEY, {quoted} text")
-        made.write(made.row(1, "a"), made.gone(2))
-        made.write(made.row(1, "b"), made.gone(1, action=SetColumns({name: "marked"})))
-        assert made.rows() == [(1, "marked")]
+        target = written(f"id int PRIMARY KEY, {quoted} text")
+        target.write(target.row(1, "a"), target.gone(2))
+        target.write(target.row(1, "b"), target.gone(1, action=SetColumns({name: "marked"})))
+        assert target.rows() == [(1, "marked")]
 
-    def test_and_of_a_table_and_its_key(self, written: Make, name: str) -> None:
+    def test_table_and_key_names_are_quoted(self, written: Make, name: str) -> None:
         quoted = '"' + name.replace('"', '""') + '"'
-        made = written(f"{quoted} int PRIMARY KEY, v text", name=name, key=(name,))
-        made.write(made.row(1, "a"), made.row(2, "a"))
-        made.write(made.row(1, "b"), made.gone(2))
-        assert made.rows() == [(1, "b")]
+        target = written(f"{quoted} int PRIMARY KEY, v text", name=name, key=(name,))
+        target.write(target.row(1, "a"), target.row(2, "a"))
+        target.write(target.row(1, "b"), target.gone(2))
+        assert target.rows() == [(1, "b")]
 
 
-def test_a_name_with_a_percent_sign_is_refused(written: Make) -> None:
-    made = written('id int PRIMARY KEY, "pct%s" text', Column("id"))
-    assert made.write(made.row(1)) == 1
+def test_name_with_percent_sign_is_refused(written: Make) -> None:
+    target = written('id int PRIMARY KEY, "pct%s" text', Column("id"))
+    assert target.write(target.row(1)) == 1
     with pytest.raises(ConfigError, match="%"):
         written('id int PRIMARY KEY, "pct%s" text', name="other")
 
 
-def test_a_key_may_be_all_there_is(written: Make) -> None:
-    made = written("id int PRIMARY KEY")
-    assert made.write(made.row(1)) == 1
-    assert made.write(made.row(1)) == 0
+def test_table_may_have_only_key(written: Make) -> None:
+    target = written("id int PRIMARY KEY")
+    assert target.write(target.row(1)) == 1
+    assert target.write(target.row(1)) == 0
 
 
-def test_a_value_out_of_range_is_refused(written: Make) -> None:
-    made = written("id int PRIMARY KEY, v numeric(3,1)")
+def test_value_out_of_range_is_refused(written: Make) -> None:
+    target = written("id int PRIMARY KEY, v numeric(3,1)")
     with pytest.raises(errors.NumericValueOutOfRange):
-        made.write(made.row(1, Decimal(1000)))
+        target.write(target.row(1, Decimal(1000)))
 
 
 def test_json_keeps_its_text(written: Make) -> None:
-    made = written("id int PRIMARY KEY, v json", Column("id"), Column("v"))
+    target = written("id int PRIMARY KEY, v json", Column("id"), Column("v"))
     text = json.dumps({"b": 1, "a": 2})
-    made.write(made.row(1, text))
-    assert made.rows("id, v::text") == [(1, text)]
+    target.write(target.row(1, text))
+    assert target.rows("id, v::text") == [(1, text)]

@@ -1,11 +1,11 @@
-"""The orders in which events of several partitions may come."""
+"""The orders in which events of several partitions can be delivered."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 
 def interleavings(queues: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
-    """Every order of the queues' items that keeps the order of each queue."""
+    """Yield every order of all items that keeps the order within each queue."""
     if not any(queues):
         yield []
     for n, queue in enumerate(queues):

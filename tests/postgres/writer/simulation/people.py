@@ -1,4 +1,4 @@
-"""A table whose rows pass on a unique value, and the runners that write it to another database."""
+"""A source table whose rows exchange unique values, and the runners that copy it."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ EMAILS = ("a", "b", "c", "d", "e")
 
 
 class Op(NamedTuple):
-    """One transaction, of what two rows, and a free value for one of them."""
+    """A transaction: its kind, the two rows it concerns, and a new value for one of them."""
 
     kind: str
     one: int
@@ -26,7 +26,7 @@ class Op(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What comes next: events of a partition, another try of what waits, or a restart."""
+    """A step of the delivery: events of a partition, a retry of deferred events, or a restart."""
 
     kind: str
     partition: int
@@ -43,7 +43,7 @@ class Source:
         for id_, email in zip(IDS[:3], EMAILS, strict=False):
             self.write(id_, email)
         self.first, self.events = self.events, []
-        """Those of the rows that are there at first."""
+        """The events of the initial rows."""
 
     def apply(self, op: Op) -> None:
         one, other = self.rows.get(op.one), self.rows.get(op.other)
@@ -85,7 +85,7 @@ class Source:
 
 
 class Process:
-    """A runner that holds some of the partitions."""
+    """A runner that owns some of the partitions."""
 
     def __init__(self, sink: "Sink", partitions: Sequence[int]) -> None:
         self._sink, self._partitions = sink, partitions
@@ -97,18 +97,18 @@ class Process:
         self.target.waiting.load(self._partitions)
 
     def send(self, events: Sequence[tuple[int, Sample]]) -> None:
-        """Apply events, each of a partition, as one batch."""
+        """Apply events, given with their partitions, as one batch."""
         waiting, before = self.target.waiting, dict(self._claims)
         messages = []
         for (partition, _), message in zip(
             events, self.target.messages(*(sample for _, sample in events)), strict=True
         ):
             claim = self._claims[partition]
-            at = claim.next_offset or 0
-            messages.append(message._replace(partition=partition, offset=at))
-            self._claims[partition] = claim._replace(next_offset=at + 1)
-        free, held = waiting.split(messages)
-        batch = self.target.prepare(free)
+            offset = claim.next_offset or 0
+            messages.append(message._replace(partition=partition, offset=offset))
+            self._claims[partition] = claim._replace(next_offset=offset + 1)
+        ready, held = waiting.split(messages)
+        batch = self.target.prepare(ready)
         waiting.hold(batch, held)
         steps = [
             Advance(p, claim.epoch, before[p].next_offset, claim.next_offset)
@@ -140,16 +140,16 @@ class Sink:
         self._shapes: list[Any] = []
         self._count = processes
         self.processes = [
-            Process(self, [p for p in range(1, partitions + 1) if p % processes == at])
-            for at in range(processes)
+            Process(self, [p for p in range(1, partitions + 1) if p % processes == n])
+            for n in range(processes)
         ]
 
     def harness(self) -> TargetHarness:
         dsn = self._postgres.dsn(self.name, role="sink_writer")
-        made = TargetHarness("people", dsn=dsn, admin_dsn=self._postgres.dsn(self.name))
-        # What one runner has decoded the others can decode as well.
-        made.samples._shapes, made.samples._decoded = self._shapes, self._decoded
-        return made
+        harness = TargetHarness("people", dsn=dsn, admin_dsn=self._postgres.dsn(self.name))
+        # All runners share the schemas of the sample events.
+        harness.samples._shapes, harness.samples._decoded = self._shapes, self._decoded
+        return harness
 
     def clear(self) -> None:
         self.admin.execute(
@@ -162,16 +162,16 @@ class Sink:
         return self.processes[partition % self._count]
 
     def send(self, id_: int, sample: Sample) -> None:
-        """Apply an event of a row by the runner that has its partition."""
+        """Apply an event by the runner that owns the partition of its row."""
         partition = id_ % self.partitions + 1
         self.owner(partition).send([(partition, sample)])
 
     def restart(self, partition: int) -> None:
-        at = partition % self._count
-        self.processes[at] = self.processes[at].restart()
+        number = partition % self._count
+        self.processes[number] = self.processes[number].restart()
 
     def drain(self) -> None:
-        """Retry until nothing changes any more."""
+        """Retry deferred events until nothing changes any more."""
         before: object = None
         while before != (before := (self.rows(), self.dead_letters())):
             for process in self.processes:
@@ -181,7 +181,7 @@ class Sink:
         return self.admin.execute("SELECT id, email, v FROM people ORDER BY 1").fetchall()
 
     def dead_letters(self) -> list[tuple[str, str]]:
-        """The dead letters that wait or have failed."""
+        """Return status and message of the open dead letters and the deferred events."""
         query = (
             "SELECT status, error_message FROM sink.dead_letter WHERE status IN ('PARKED', 'OPEN')"
         )
@@ -192,8 +192,8 @@ class Sink:
             process.target.close()
 
 
-def spread(sink: Sink, events: Sequence[tuple[int, Sample]]) -> Mapping[int, list[Sample]]:
-    """The events of each partition."""
+def by_partition(sink: Sink, events: Sequence[tuple[int, Sample]]) -> Mapping[int, list[Sample]]:
+    """Group the events by partition."""
     queues: Mapping[int, list[Sample]] = {p: [] for p in range(1, sink.partitions + 1)}
     for id_, sample in events:
         queues[id_ % sink.partitions + 1].append(sample)
@@ -201,17 +201,17 @@ def spread(sink: Sink, events: Sequence[tuple[int, Sample]]) -> Mapping[int, lis
 
 
 def deliver(sink: Sink, source: Source, turns: Sequence[Turn]) -> None:
-    queues = spread(sink, source.first)
+    queues = by_partition(sink, source.first)
     for partition, samples in queues.items():
         sink.owner(partition).send([(partition, sample) for sample in samples])
-    queues = spread(sink, source.events)
+    queues = by_partition(sink, source.events)
     rest = [Turn("deliver", p, len(source.events)) for p in range(sink.partitions)]
-    for kind, number, most in [*turns, *rest]:
+    for kind, number, limit in [*turns, *rest]:
         partition = number % sink.partitions + 1
         match kind:
             case "deliver" if queues[partition]:
-                sink.owner(partition).send([(partition, one) for one in queues[partition][:most]])
-                del queues[partition][:most]
+                sink.owner(partition).send([(partition, one) for one in queues[partition][:limit]])
+                del queues[partition][:limit]
             case "retry":
                 sink.owner(partition).retry()
             case "restart":

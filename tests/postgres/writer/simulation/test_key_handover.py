@@ -1,9 +1,8 @@
-"""A target key that passes between source rows ends with the row that the source has.
+"""A target key that moves between source rows converges to its row in the source.
 
-The source is a table with a primary key `id` and a unique `code`, which is the target's key.  Its
-history is a list of transactions, told as Debezium tells it: by `id` in one of several partitions.
-The partitions are delivered in any order between them, some of them more than once, with batch
-runs and incremental snapshots in between.
+The source has a primary key `id` and a unique `code`, which is the key of the target. Its events
+are partitioned by `id`. The partitions are delivered in any relative order, some events more than
+once, with batch runs and incremental snapshots in between.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +50,7 @@ class Row(NamedTuple):
 
 
 class Op(NamedTuple):
-    """One transaction, of what two rows, and a free key for one of them."""
+    """A transaction: its kind, the two rows it concerns, and a new key for one of them."""
 
     kind: str
     one: int
@@ -60,7 +59,7 @@ class Op(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What comes next: events of a partition, or all rows as a batch run had read them."""
+    """A step of the delivery: events of a partition, or all rows of a batch run."""
 
     partition: int
     count: int
@@ -82,7 +81,7 @@ OPS = st.lists(
     max_size=14,
 )
 FULL = [Op("insert", id_, id_, code) for id_, code in zip(IDS, CODES, strict=False)]
-"""The table at first: each key has a row, and one row number is free."""
+"""The initial table: each key has a row, and one id is free."""
 READ_AFTER_CHANGE = [Op("change", 2, 2, "b"), Op("read", 2, 2, "b")]
 TURNS = st.lists(
     st.builds(
@@ -99,23 +98,23 @@ THEN_OLDER_BATCH = [*[Turn(0, 1, 0, None)] * 3, Turn(0, 1, 0, 0.3)]
 
 
 class Source:
-    """The source table, and what Debezium tells of each change of it."""
+    """The source table, and the events of its changes."""
 
-    def __init__(self, made: Any, clock: Callable[[int], timedelta], *, reads: bool) -> None:
-        self._made = made
+    def __init__(self, target: Any, clock: Callable[[int], timedelta], *, reads: bool) -> None:
+        self._target = target
         self._clock = clock
         self._reads = reads
         self._numbers = count(1)
         self.rows: dict[int, Row] = {}
         self.first: dict[int, int] = {}
-        """Under which value each row got its key; what `insert_once` keeps."""
+        """The value with which each row got its key, which `insert_once` keeps."""
         self.events: list[tuple[int, list[Change]]] = []
         self.states: list[tuple[int, list[Row]]] = [(0, [])]
         self._lsn = 0
         self._ordinal = 0
 
     def apply(self, op: Op) -> None:
-        """Do one transaction, unless the table's keys forbid it."""
+        """Run one transaction, unless it would violate the table's keys."""
         self._ordinal = 0
         one, other = self.rows.get(op.one), self.rows.get(op.other)
         taken = {row.code for row in self.rows.values()}
@@ -165,7 +164,7 @@ class Source:
         self._event(id_, [*changes, self._change(new, position)])
 
     def _rename(self, row: Row, id_: int) -> None:
-        """Two rows exchange their primary keys, which the target's key does not hold."""
+        """Change the primary key of a row, which is not part of the target's key."""
         new = row._replace(id=id_, v=next(self._numbers))
         new = new._replace(at=NOW + self._clock(id_) + timedelta(seconds=new.v))
         position = self._next()
@@ -178,88 +177,86 @@ class Source:
         self._event(id_, [self._gone(row.code, self._next(), id_)])
 
     def _gone(self, code: str, position: tuple[int, int], id_: int) -> Change:
-        action = self._made.mapping.on_key_change
-        leave: Change = self._made.gone(code, action=action, position=position, owner=str(id_))
-        return leave
+        action = self._target.mapping.on_key_change
+        removal: Change = self._target.gone(code, action=action, position=position, owner=str(id_))
+        return removal
 
     def _change(self, row: Row, position: tuple[int, int] | None, *, read: bool = False) -> Change:
-        merges = self._made.mapping.conflict.strategy is Strategy.MERGE_CHANGED
+        merges = self._target.mapping.conflict.strategy is Strategy.MERGE_CHANGED
         keep = READ if read and merges else 0
-        write: Change = self._made.row(*row, position=position, keep=keep, owner=str(row.id))
+        write: Change = self._target.row(*row, position=position, keep=keep, owner=str(row.id))
         return write
 
     def _event(self, id_: int, changes: list[Change]) -> None:
         self.events.append((id_, changes))
 
     def expected(self) -> list[tuple[str, int, int]]:
-        """What the target should hold."""
-        first = self._made.mapping.conflict.strategy is Strategy.INSERT_ONCE
+        """Return the rows that the target must have."""
+        first = self._target.mapping.conflict.strategy is Strategy.INSERT_ONCE
         rows = self.rows.values()
         return sorted((r.code, r.id, self.first[r.id] if first else r.v) for r in rows)
 
     def batch(self, share: float) -> list[Change]:
-        """The rows as a snapshot saw them, after a share of the history."""
+        """Return the rows of a batch run, whose snapshot follows this share of the history."""
         lsn, rows = self.states[round(share * (len(self.states) - 1))]
         return [self._change(row, (lsn + 1, BATCH_ORDINAL), read=True) for row in rows]
 
     def removals(self, keys: Sequence[str]) -> list[Change]:
-        """What a full batch run removes: it has asked the source again, which is ahead of all."""
-        there = {row.code for row in self.rows.values()}
+        """Return what a full batch run removes; it checks these keys in the current source."""
+        current = {row.code for row in self.rows.values()}
         position = (self._lsn + 1, BATCH_ORDINAL)
-        return [self._made.gone(key, position=position) for key in keys if key not in there]
+        return [self._target.gone(key, position=position) for key in keys if key not in current]
 
 
-def deliver(made: Any, source: Source, turns: Sequence[Turn], partitions: int) -> None:
+def deliver(target: Any, source: Source, turns: Sequence[Turn], partitions: int) -> None:
     queues: list[list[list[Change]]] = [[] for _ in range(partitions)]
     for id_, changes in source.events:
         queues[id_ % partitions].append(changes)
     at = [0] * partitions
     for turn in turns:
-        if turn.batch is not None and made.mapping.conflict.strategy is not Strategy.INSERT_ONCE:
-            made.write(*source.batch(turn.batch))
-            made.write(*source.removals([code for (code,) in made.rows("code")]))
+        if turn.batch is not None and target.mapping.conflict.strategy is not Strategy.INSERT_ONCE:
+            target.write(*source.batch(turn.batch))
+            target.write(*source.removals([code for (code,) in target.rows("code")]))
             continue
         number = turn.partition % partitions
         start = max(0, at[number] - turn.back)
         at[number] = min(len(queues[number]), start + turn.count)
-        made.write(*(change for part in queues[number][start : at[number]] for change in part))
+        target.write(*(change for part in queues[number][start : at[number]] for change in part))
     rest = [change for n, q in enumerate(queues) for part in q[at[n] :] for change in part]
-    made.write(*rest)
+    target.write(*rest)
 
 
-def reset(made: Any) -> None:
-    tables = [made.table.sql_name, "sink.row_version"]
-    if made.mapping.derived:
-        tables.append(candidate_table(made.name))
-    made.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
+def reset(target: Any) -> None:
+    tables = [target.table.sql_name, "sink.row_version"]
+    if target.mapping.derived:
+        tables.append(candidate_table(target.name))
+    target.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
 
-def one_clock(_id: int) -> timedelta:
+def shared_clock(_id: int) -> timedelta:
     return timedelta(0)
 
 
-def own_clocks(id_: int) -> timedelta:
-    """The versions of two rows say nothing of each other."""
+def separate_clocks(id_: int) -> timedelta:
+    """Versions of different rows are not comparable."""
     return timedelta(days=-id_)
 
 
 STRATEGIES = {
-    "source": (source_wins(), one_clock),
-    "newest": (newest_wins("at"), one_clock),
-    "newest-own-clocks": (newest_wins("at"), own_clocks),
-    "merge": (merge_changed("at"), one_clock),
-    "merge-own-clocks": (merge_changed("at"), own_clocks),
-    "once": (insert_once(), one_clock),
+    "source": (source_wins(), shared_clock),
+    "newest": (newest_wins("at"), shared_clock),
+    "newest-separate-clocks": (newest_wins("at"), separate_clocks),
+    "merge": (merge_changed("at"), shared_clock),
+    "merge-separate-clocks": (merge_changed("at"), separate_clocks),
+    "once": (insert_once(), shared_clock),
 }
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 5])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_key_ends_with_the_row_that_has_it(
-    written: Callable[..., Any], name: str, partitions: int
-) -> None:
+def test_moving_key_converges(written: Callable[..., Any], name: str, partitions: int) -> None:
     conflict, clock = STRATEGIES[name]
-    reads = clock is one_clock and conflict.strategy is not Strategy.INSERT_ONCE
+    reads = clock is shared_clock and conflict.strategy is not Strategy.INSERT_ONCE
     converge(written, conflict, clock, partitions, KeyIdentity.PASSED_ON, reads=reads)
 
 
@@ -270,8 +267,8 @@ TYPES = {"code": "text", "id": "integer", "v": "integer", "at": "timestamp"}
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 5])
-@pytest.mark.parametrize("name", ["source", "newest", "newest-own-clocks"])
-def test_candidate_ends_with_row_that_has_its_key(
+@pytest.mark.parametrize("name", ["source", "newest", "newest-separate-clocks"])
+def test_moving_key_of_candidates_converges(
     written: Callable[..., Any], name: str, partitions: int
 ) -> None:
     conflict, clock = STRATEGIES[name]
@@ -281,10 +278,8 @@ def test_candidate_ends_with_row_that_has_its_key(
 
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize("name", ["source", "newest"])
-def test_shared_key_ends_with_row_that_has_it(
-    written: Callable[..., Any], name: str, partitions: int
-) -> None:
-    """The source has no constraint that says so, but each transaction leaves the key to one row."""
+def test_shared_key_converges(written: Callable[..., Any], name: str, partitions: int) -> None:
+    """The source has no unique constraint, but each transaction leaves the key to one row."""
     conflict, clock = STRATEGIES[name]
     converge(written, conflict, clock, partitions, KeyIdentity.SHARED, reads=False)
 
@@ -301,7 +296,7 @@ def converge(
 ) -> None:
     columns = [Column(name, type=TYPES[name]) for name in TYPES] if derived else COLUMNS
     declared = {"key": ("code",), "conflict": conflict, "identity": identity}
-    made = written(DDL, *columns, derived=derived, **declared)
+    target = written(DDL, *columns, derived=derived, **declared)
 
     @settings(
         max_examples=20,
@@ -311,12 +306,12 @@ def converge(
     @given(ops=OPS, turns=TURNS)
     @example(ops=READ_AFTER_CHANGE, turns=THEN_OLDER_BATCH)
     def run(ops: list[Op], turns: list[Turn]) -> None:
-        reset(made)
-        source = Source(made, clock, reads=reads)
+        reset(target)
+        source = Source(target, clock, reads=reads)
         for op in [*FULL, *ops]:
             source.apply(op)
-        deliver(made, source, turns, partitions)
-        assert made.rows("code, id, v") == source.expected()
+        deliver(target, source, turns, partitions)
+        assert target.rows("code, id, v") == source.expected()
 
     run()
 
@@ -324,41 +319,41 @@ def converge(
 # -- every order of a few events ---------------------------------------------------------------
 
 SCENARIOS = {
-    "passed on": [Op("pass", 1, 4, "")],
+    "handed over": [Op("pass", 1, 4, "")],
     "renamed": [Op("rename", 1, 4, "")],
     "swapped": [Op("swap", 1, 2, "")],
     "exchanged": [Op("exchange", 1, 2, "")],
     "rotated": [Op("swap", 1, 2, ""), Op("swap", 2, 3, "")],
-    "passed on and back": [Op("pass", 1, 4, ""), Op("pass", 4, 1, "")],
-    "deleted and taken": [Op("delete", 1, 1, ""), Op("recode", 2, 2, "a"), Op("change", 2, 2, "")],
-    "passed on and deleted": [Op("pass", 1, 4, ""), Op("delete", 4, 4, "")],
+    "handed over and back": [Op("pass", 1, 4, ""), Op("pass", 4, 1, "")],
+    "deleted and reused": [Op("delete", 1, 1, ""), Op("recode", 2, 2, "a"), Op("change", 2, 2, "")],
+    "handed over and deleted": [Op("pass", 1, 4, ""), Op("delete", 4, 4, "")],
 }
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_order_of_partitions_ends_alike(
+def test_every_order_of_partitions_converges(
     written: Callable[..., Any], name: str, scenario: str, *, together: bool
 ) -> None:
-    """Each row's events in a partition of its own, in one transaction of the runner or in many."""
+    """Each row has its own partition; all events are written in one batch, or one by one."""
     conflict, clock = STRATEGIES[name]
     identity = KeyIdentity.PASSED_ON
-    made = written(DDL, *COLUMNS, key=("code",), conflict=conflict, identity=identity)
-    source = Source(made, clock, reads=False)
-    for order in every_order(made, source, scenario, together=together):
-        assert made.rows("code, id, v") == source.expected(), order
+    target = written(DDL, *COLUMNS, key=("code",), conflict=conflict, identity=identity)
+    source = Source(target, clock, reads=False)
+    for order in every_order(target, source, scenario, together=together):
+        assert target.rows("code, id, v") == source.expected(), order
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
 @pytest.mark.parametrize("tie", [Tie.SOURCE, Tie.TARGET])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", ["newest", "merge"])
-def test_contested_key_ends_with_row_that_has_it(
+def test_moving_key_with_conflict_detection_converges(
     written: Callable[..., Any], name: str, scenario: str, tie: Tie, *, together: bool
 ) -> None:
-    """Where a departure marks the row; the checks of the start refuse that it deletes it."""
-    made = written(
+    """A removal marks the row; the preflight refuses mappings whose removal deletes it."""
+    target = written(
         f"{DDL}, gone bool",
         *COLUMNS,
         key=("code",),
@@ -368,27 +363,27 @@ def test_contested_key_ends_with_row_that_has_it(
         on_key_change=SetColumns({"gone": True}),
         identity=KeyIdentity.PASSED_ON,
     )
-    source = Source(made, one_clock, reads=False)
-    for order in every_order(made, source, scenario, together=together):
-        assert {*source.expected()} <= {*made.rows("code, id, v")}, order
+    source = Source(target, shared_clock, reads=False)
+    for order in every_order(target, source, scenario, together=together):
+        assert {*source.expected()} <= {*target.rows("code, id, v")}, order
 
 
 def every_order(
-    made: Any, source: Source, scenario: str, *, together: bool
+    target: Any, source: Source, scenario: str, *, together: bool
 ) -> Iterator[list[list[Change]]]:
     for op in FULL:
         source.apply(op)
     before = len(source.events)
     for op in SCENARIOS[scenario]:
         source.apply(op)
-    told = source.events[before:]
-    queues = [[changes for id_, changes in told if id_ == one] for one in IDS]
+    new_events = source.events[before:]
+    queues = [[changes for id_, changes in new_events if id_ == one] for one in IDS]
     for order in interleavings(queues):
-        reset(made)
-        made.write(*(change for _, changes in source.events[:before] for change in changes))
+        reset(target)
+        target.write(*(change for _, changes in source.events[:before] for change in changes))
         if together:
-            made.write(*(change for changes in order for change in changes))
+            target.write(*(change for changes in order for change in changes))
         else:
             for changes in order:
-                made.write(*changes)
+                target.write(*changes)
         yield order

@@ -1,4 +1,4 @@
-"""Whatever order, duplicates and replays a history comes in, it ends in the same rows."""
+"""A history converges to the same rows in any order, with duplicates and replays."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ COLUMNS = (
     Column("at", type="timestamp"),
 )
 GONE = SetColumns({"state": "gone"})
-# One of each group, the last by its texts: what loses comes back when the winner goes.
+# One row of each group; if it is deleted, the next one of the group is derived.
 BEST = """
 SELECT DISTINCT ON (v) v, id, w, state, at FROM {candidates} c ORDER BY v, w DESC, id
 """
@@ -43,18 +43,18 @@ BEST_DDL = "v text PRIMARY KEY, id int, w text, state text, at timestamp"
 
 
 class Op(NamedTuple):
-    """A change of the source: of which row, to what, and how its time moved; `v` None deletes."""
+    """A change of a source row: its new values, and the step of its version; `v` None deletes."""
 
     key: int
     v: str | None
     w: str | None
     later: int
     keep: bool
-    """Column `v` did not change; for a mapping that merges."""
+    """Whether column `v` did not change; only for a mapping that merges."""
 
 
 class Turn(NamedTuple):
-    """A partition's part in a batch: how many events, or how far the offsets go back."""
+    """A partition's events in a batch, after its offset was set back by `back`."""
 
     key: int
     count: int
@@ -83,7 +83,7 @@ BATCHES = st.lists(
 )
 
 
-def declared(name: str) -> TableMapping:
+def load_mapping(name: str) -> TableMapping:
     plugin = discovery.installed()[name]
     discovery.load(plugin)
     assert plugin.mapping is not None
@@ -91,62 +91,62 @@ def declared(name: str) -> TableMapping:
 
 
 class Model:
-    """A mapping's rules over a table of ours, and what one in-order pass comes to."""
+    """A plugin's strategy and actions on a test table, and the rows that they must give."""
 
     def __init__(self, written: Callable[..., Any], name: str) -> None:
-        mapping = declared(name)
+        mapping = load_mapping(name)
         version = mapping.conflict.version and "at"
         self.conflict = Conflict(mapping.conflict.strategy, version)
         self.on_delete: Action = (
             GONE if isinstance(mapping.on_delete, SetColumns) else mapping.on_delete
         )
         self.derived = mapping.derived is not None
-        given_: dict[str, Any] = {"conflict": self.conflict, "on_delete": self.on_delete}
-        given_ |= {"source": mapping.source, "target": mapping.target}
+        options: dict[str, Any] = {"conflict": self.conflict, "on_delete": self.on_delete}
+        options |= {"source": mapping.source, "target": mapping.target}
         if self.derived:
-            given_["derived"] = Derived(key=("id",), group=("v",), select=BEST)
-            given_["key"] = ("v",)
+            options["derived"] = Derived(key=("id",), group=("v",), select=BEST)
+            options["key"] = ("v",)
         schedules = mapping.schedules if not mapping.streaming else ()
-        given_ |= {"streaming": mapping.streaming, "schedules": schedules}
-        self.made = written(BEST_DDL if self.derived else DDL, *COLUMNS, **given_)
+        options |= {"streaming": mapping.streaming, "schedules": schedules}
+        self.target = written(BEST_DDL if self.derived else DDL, *COLUMNS, **options)
 
     @property
     def merges(self) -> bool:
         return self.conflict.strategy is Strategy.MERGE_CHANGED
 
     def reset(self) -> None:
-        tables = [self.made.table.sql_name, "sink.row_version"]
+        tables = [self.target.table.sql_name, "sink.row_version"]
         if self.derived:
-            tables.append(f'sink."candidates_{self.made.name.replace("-", "_")}"')
-        self.made.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
-        self.made.writer.state.has_tombstones = False
+            tables.append(f'sink."candidates_{self.target.name.replace("-", "_")}"')
+        self.target.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
+        self.target.writer.state.has_tombstones = False
 
     def changes(self, ops: Sequence[Op]) -> dict[int, list[Any]]:
-        """What the events of each row come to, in the order of the log."""
+        """Return the changes of each row in the order of the log."""
         found: dict[int, list[Any]] = {key: [] for key in KEYS}
         for position, (op, at) in enumerate(zip(ops, times(ops), strict=True), start=1):
             if op.v is None:
-                change = self.made.gone(op.key, action=self.on_delete, position=position)
-                change = change._replace(subject=f"{self.made.name} {op.key}")
+                change = self.target.gone(op.key, action=self.on_delete, position=position)
+                change = change._replace(subject=f"{self.target.name} {op.key}")
             else:
                 keep = 0b10 if op.keep and self.merges else 0
                 values = (op.key, op.v, op.w, "there", at)
-                change = self.made.row(*values, keep=keep, position=position)
+                change = self.target.row(*values, keep=keep, position=position)
             found[op.key].append(change)
         return found
 
     def deliver(self, ops: Sequence[Op], batches: Sequence[Sequence[Turn]]) -> None:
-        """The partitions' events in any order between them, some of them more than once."""
+        """Deliver the batches, then the rest of each partition."""
         changes, at = self.changes(ops), dict.fromkeys(KEYS, 0)
         for batch in [*batches, [Turn(key, len(ops), 0) for key in KEYS]]:
             if any(turn.back for turn in batch):
-                self.made.writer.state.has_tombstones = True  # another life of the runner has asked
-            told = []
+                self.target.writer.state.has_tombstones = True  # as after a restart
+            delivered = []
             for turn in batch:
                 start = max(0, at[turn.key] - turn.back)
                 at[turn.key] = min(len(changes[turn.key]), start + turn.count)
-                told += changes[turn.key][start : at[turn.key]]
-            self.made.write(*told)
+                delivered += changes[turn.key][start : at[turn.key]]
+            self.target.write(*delivered)
 
     def expected(self, ops: Sequence[Op]) -> list[tuple[Any, ...]]:
         rows: dict[int, tuple[Any, ...]] = {}
@@ -173,17 +173,17 @@ class Model:
             case Strategy.MERGE_CHANGED if at < old[4]:
                 return old
             case Strategy.MERGE_CHANGED:
-                brings = not op.keep or op.w is not None
-                at = at if brings else old[4]
+                has_value = not op.keep or op.w is not None
+                at = at if has_value else old[4]
                 return (op.key, old[1] if op.keep else op.v, op.w or old[2], "there", at)
         return new
 
     def rows(self) -> list[tuple[Any, ...]]:
-        return sorted(self.made.rows("id, v, w, state, at"), key=str)
+        return sorted(self.target.rows("id, v, w, state, at"), key=str)
 
 
 def times(ops: Sequence[Op]) -> list[datetime]:
-    """The version of each change: mostly later than its row's last one, or the same."""
+    """Return the version of each change: mostly later than its row's last one, or equal."""
     at = dict.fromkeys(KEYS, NOW)
     found = []
     for op in ops:
@@ -193,7 +193,7 @@ def times(ops: Sequence[Op]) -> list[datetime]:
 
 
 def best(rows: Any) -> list[tuple[Any, ...]]:
-    """What BEST selects; a NULL is first where the order is descending."""
+    """Return what BEST selects; in descending order, NULL is first."""
     groups: dict[str, list[tuple[Any, ...]]] = {}
     for row in rows:
         groups.setdefault(row[1], []).append(row)
@@ -202,7 +202,7 @@ def best(rows: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("plugin", [folder.name for folder in MAPPINGS])
-def test_a_history_ends_in_the_same_rows(written: Callable[..., Any], plugin: str) -> None:
+def test_strategy_of_mapping_converges(written: Callable[..., Any], plugin: str) -> None:
     model = Model(written, plugin)
 
     @settings(

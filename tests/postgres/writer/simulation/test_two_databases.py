@@ -1,4 +1,4 @@
-"""Two databases that feed each other end equal, whatever happens in between."""
+"""Two databases with a mapping in each direction converge, despite crashes and replays."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,8 +15,8 @@ SIDES = ("warehouse", "citizen")
 CONFLICTS = "SELECT count(*) FROM sink.conflict WHERE resolved_at IS NULL"
 
 
-class World:
-    """Both databases and both mappings, fresh."""
+class Simulation:
+    """Two new databases and a mapping in each direction."""
 
     def __init__(self, postgres: Any, skews: tuple[int, int]) -> None:
         names = [postgres.fresh_database(like=f"smart_{side}") for side in SIDES]
@@ -26,12 +26,12 @@ class World:
         for side in self.sides:
             side.admin.execute(DDL)
 
-        def start(name: str, beside: str, target: int) -> Callable[[], TargetHarness]:
+        def start(name: str, other: str, target: int) -> Callable[[], TargetHarness]:
             return lambda: TargetHarness(
                 name,
                 dsn=postgres.dsn(names[target], "sink_writer"),
                 admin_dsn=postgres.dsn(names[target]),
-                beside=(beside,),
+                beside=(other,),
             )
 
         one, other = self.sides
@@ -43,7 +43,7 @@ class World:
     def play(self, seed: int) -> None:
         play(self.sides, self.directions, seed, STEPS)
 
-    def equal(self) -> bool:
+    def is_equal(self) -> bool:
         one, other = (side.rows() for side in self.sides)
         assert one
         return one == other
@@ -59,39 +59,39 @@ class World:
 
 
 @pytest.fixture
-def world(postgres, site) -> Iterator[Callable[..., World]]:
-    made: list[World] = []
+def simulate(postgres, site) -> Iterator[Callable[..., Simulation]]:
+    simulations: list[Simulation] = []
 
-    def build(ties: tuple[str, str], skews: tuple[int, int] = (0, 0)) -> World:
+    def build(ties: tuple[str, str], skews: tuple[int, int] = (0, 0)) -> Simulation:
         for name, (source, target), tie in (
             ("there", SIDES, ties[0]),
             ("back", SIDES[::-1], ties[1]),
         ):
             site.plugin(name, PLUGIN.format(source=source, target=target, tie=tie))
-        made.append(World(postgres, skews))
-        return made[-1]
+        simulations.append(Simulation(postgres, skews))
+        return simulations[-1]
 
     yield build
-    for one in made:
+    for one in simulations:
         one.close()
 
 
 @pytest.mark.parametrize("skews", [(0, 0), (0, 3), (-20, 0)], ids=str)
 @pytest.mark.parametrize("seed", range(4))
-def test_they_end_equal_and_at_rest(world, seed: int, skews: tuple[int, int]) -> None:
-    made = world(("SOURCE", "TARGET"), skews)
-    made.play(seed)
-    assert made.equal()
-    assert made.open_conflicts() == 0
+def test_databases_converge_and_traffic_stops(simulate, seed: int, skews: tuple[int, int]) -> None:
+    simulation = simulate(("SOURCE", "TARGET"), skews)
+    simulation.play(seed)
+    assert simulation.is_equal()
+    assert simulation.open_conflicts() == 0
 
 
-def test_ties_need_an_order_of_the_sides(world) -> None:
-    """What the simulator is good for: where both would win, some history ends in two rows."""
-    made = world(("SOURCE", "SOURCE"))
-    ended = []
+def test_ties_won_by_both_sides_diverge(simulate) -> None:
+    """The simulator finds a history that diverges if both mappings win ties."""
+    simulation = simulate(("SOURCE", "SOURCE"))
+    converged = []
     for seed in range(12):
-        made.play(seed)
-        ended.append(made.equal())
-        if not ended[-1]:
+        simulation.play(seed)
+        converged.append(simulation.is_equal())
+        if not converged[-1]:
             break
-    assert not all(ended)
+    assert not all(converged)

@@ -1,8 +1,7 @@
-"""Rows that pass on or swap a unique value besides their key end as the source has them.
+"""Rows that exchange a unique value besides their key converge to the state of the source.
 
-The source is a table with a primary key `id` and a unique `email`; its rows are delivered by `id`
-in one of several partitions, in any order between them, to one runner or to two that share the
-partitions, restarted at any time.
+The source has a primary key `id` and a unique `email`. Events are partitioned by `id`; the
+partitions are delivered in any relative order, to one or two runners that may restart.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,11 +37,10 @@ STRATEGIES = {
     "merge": 'merge_changed("at")',
     "in order": "source_wins()",
 }
-"""In the last one each event waits for the earlier ones of its row."""
+"""With the last one, an event waits for the earlier events of its row."""
 FIRST = 'Column("first", "v", insert_only=True)'
 IMMEDIATE, DEFERRABLE = "UNIQUE", "UNIQUE DEFERRABLE INITIALLY IMMEDIATE"
 TIMING = [DEFERRABLE, "UNIQUE DEFERRABLE INITIALLY DEFERRED"]
-
 
 KINDS = ["insert", "change", "move", "hand", "hand", "swap", "swap", "take", "replace"]
 OPS = st.lists(
@@ -70,7 +68,7 @@ TURNS = st.lists(
 
 @pytest.fixture
 def sink(postgres: Any, site: Any) -> Iterator[Callable[..., Sink]]:
-    made: list[Sink] = []
+    sinks: list[Sink] = []
 
     def make(
         timing: str, strategy: str = "source", *, partitions: int = 2, processes: int = 1
@@ -87,45 +85,45 @@ def sink(postgres: Any, site: Any) -> Iterator[Callable[..., Sink]]:
         more = FIRST if strategy == "in order" else ""
         conflict = STRATEGIES[strategy]
         site.plugin("people", MAPPING.format(database=name, conflict=conflict, more=more))
-        made.append(Sink(postgres, name, partitions, processes))
-        return made[-1]
+        sinks.append(Sink(postgres, name, partitions, processes))
+        return sinks[-1]
 
     yield make
-    for one in made:
+    for one in sinks:
         one.close()
         one.admin.close()
 
 
 @pytest.mark.parametrize(("partitions", "processes"), [(1, 1), (2, 1), (5, 1), (3, 2)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_deferrable_values_end_as_in_the_source(
+def test_deferrable_constraint_converges(
     sink: Callable[..., Sink], strategy: str, partitions: int, processes: int
 ) -> None:
-    made = sink(TIMING[partitions % 2], strategy, partitions=partitions, processes=processes)
+    target = sink(TIMING[partitions % 2], strategy, partitions=partitions, processes=processes)
 
     def check(source: Source) -> None:
-        assert (made.rows(), made.dead_letters()) == (source.expected(), [])
+        assert (target.rows(), target.dead_letters()) == (source.expected(), [])
 
-    search(made, check)
+    search(target, check)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_immediate_constraint_converges_or_defers(sink: Callable[..., Sink], strategy: str) -> None:
-    """What waits says how it can be written; what does not wait is as the source has it."""
-    made = sink(IMMEDIATE, strategy, partitions=3)
+    """A deferred event names the remedy; without deferred events the tables are equal."""
+    target = sink(IMMEDIATE, strategy, partitions=3)
 
     def check(source: Source) -> None:
-        dead_letters = made.dead_letters()
-        assert dead_letters or made.rows() == source.expected()
+        dead_letters = target.dead_letters()
+        assert dead_letters or target.rows() == source.expected()
         assert all(status == "PARKED" for status, _ in dead_letters)
         assert not dead_letters or any(HINT in text for _, text in dead_letters)
 
-    search(made, check)
+    search(target, check)
 
 
-def test_reason_of_a_deferred_event_is_the_latest(sink: Callable[..., Sink]) -> None:
-    """It waited behind an event of its row first, and now for a value that another row has."""
-    made, source = sink(IMMEDIATE, "in order", partitions=3), Source()
+def test_deferred_event_has_latest_reason(sink: Callable[..., Sink]) -> None:
+    """The event first waits for an event of its row, then for a value of another row."""
+    target, source = sink(IMMEDIATE, "in order", partitions=3), Source()
     for op in (
         Op("take", 2, 1, ""),
         Op("replace", 3, 2, ""),
@@ -133,14 +131,14 @@ def test_reason_of_a_deferred_event_is_the_latest(sink: Callable[..., Sink]) -> 
         Op("hand", 1, 2, "b"),
     ):
         source.apply(op)
-    deliver(made, source, [Turn("deliver", 0, 1), Turn("deliver", 0, 1)])
-    (first, second) = sorted(text for _, text in made.dead_letters())
+    deliver(target, source, [Turn("deliver", 0, 1), Turn("deliver", 0, 1)])
+    (first, second) = sorted(text for _, text in target.dead_letters())
     assert HINT in first
     assert second.startswith("waits behind")
 
 
 def search(sink: Sink, check: Callable[[Source], None]) -> None:
-    """Check what the target holds after a random history was delivered in a random order."""
+    """Run `check` after a random history was delivered in a random order."""
 
     @settings(
         max_examples=8,
@@ -159,12 +157,12 @@ def search(sink: Sink, check: Callable[[Source], None]) -> None:
     run()
 
 
-def test_two_runners_apply_a_swap(sink: Callable[..., Sink]) -> None:
-    """Neither can write its row alone, and both rows change in one transaction."""
-    made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
+def test_two_runners_apply_swap(sink: Callable[..., Sink]) -> None:
+    """Neither runner can write its row alone; both rows must change in one transaction."""
+    target, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
     source.apply(Op("swap", 1, 2, ""))
-    deliver(made, source, [])
-    assert (made.rows(), made.dead_letters()) == (source.expected(), [])
+    deliver(target, source, [])
+    assert (target.rows(), target.dead_letters()) == (source.expected(), [])
 
 
 # -- a constraint that is checked row by row ---------------------------------------------------
@@ -180,110 +178,110 @@ SCENARIOS = {
         Op("move", 1, 1, "b"),
     ],
 }
-PASSED_ON_TWICE = [Op("hand", 1, 2, "e"), Op("hand", 2, 3, "d")]
+HANDED_OVER_TWICE = [Op("hand", 1, 2, "e"), Op("hand", 2, 3, "d")]
 HINT = "ADD CONSTRAINT emails UNIQUE (...) DEFERRABLE"
 
 
 def every_order(sink: Sink, ops: Sequence[Op], *, together: bool) -> Iterator[Source]:
-    """Deliver the rows' events, each row's in a partition of its own, in every order."""
+    """Deliver the events in every order, with one partition for each row."""
     source = Source()
     for op in ops:
         source.apply(op)
     queues = [[one for one in source.events if one[0] == id_] for id_ in IDS]
     for order in interleavings(queues):
         sink.clear()
-        parts = [order] if together else [[one] for one in order]
-        for events in [source.first, *parts]:
+        batches = [order] if together else [[one] for one in order]
+        for events in [source.first, *batches]:
             sink.processes[0].send(events)
         sink.drain()
         yield source
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one batch"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_order_of_partitions_ends_alike(
+def test_every_order_of_partitions_converges(
     sink: Callable[..., Sink], strategy: str, *, together: bool
 ) -> None:
-    made = sink(IMMEDIATE, strategy, partitions=4)
+    target = sink(IMMEDIATE, strategy, partitions=4)
     for name, ops in SCENARIOS.items():
-        for source in every_order(made, ops, together=together):
-            assert (made.rows(), made.dead_letters()) == (source.expected(), []), name
+        for source in every_order(target, ops, together=together):
+            assert (target.rows(), target.dead_letters()) == (source.expected(), []), name
 
 
 @pytest.mark.parametrize("timing", [IMMEDIATE, DEFERRABLE])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_value_that_a_later_row_has_already(
+def test_value_already_taken_by_later_row(
     sink: Callable[..., Sink], strategy: str, timing: str
 ) -> None:
-    """A row takes a value and gives it up again; the one that has it then may come first."""
-    made = sink(timing, strategy, partitions=4)
-    for source in every_order(made, PASSED_ON_TWICE, together=False):
+    """A row takes a value and gives it up again; the event of its next owner may come first."""
+    target = sink(timing, strategy, partitions=4)
+    for source in every_order(target, HANDED_OVER_TWICE, together=False):
         if timing == DEFERRABLE or strategy in {"source", "newest"}:
-            assert (made.rows(), made.dead_letters()) == (source.expected(), [])
-        elif made.dead_letters():
-            assert all(status == "PARKED" for status, _ in made.dead_letters())
-            assert any(HINT in text for _, text in made.dead_letters())
+            assert (target.rows(), target.dead_letters()) == (source.expected(), [])
+        elif target.dead_letters():
+            assert all(status == "PARKED" for status, _ in target.dead_letters())
+            assert any(HINT in text for _, text in target.dead_letters())
 
 
-def test_swap_waits_until_the_constraint_is_deferrable(sink: Callable[..., Sink]) -> None:
-    """The dead letter says how; nothing has to be restarted after it."""
-    made, source = sink(IMMEDIATE, partitions=4), Source()
+def test_swap_is_deferred_until_constraint_is_deferrable(sink: Callable[..., Sink]) -> None:
+    """The deferred event names the remedy, and no restart is needed after it."""
+    target, source = sink(IMMEDIATE, partitions=4), Source()
     source.apply(Op("swap", 1, 2, ""))
-    deliver(made, source, [])
-    assert made.rows() == [(1, "a", 1), (2, "b", 2), (3, "c", 3)]
-    assert [(status, HINT in text) for status, text in made.dead_letters()] == [
+    deliver(target, source, [])
+    assert target.rows() == [(1, "a", 1), (2, "b", 2), (3, "c", 3)]
+    assert [(status, HINT in text) for status, text in target.dead_letters()] == [
         ("PARKED", True)
     ] * 2
-    made.admin.execute(
+    target.admin.execute(
         "ALTER TABLE public.people DROP CONSTRAINT emails, "
         "ADD CONSTRAINT emails UNIQUE (email) DEFERRABLE"
     )
-    made.drain()
-    assert (made.rows(), made.dead_letters()) == (source.expected(), [])
+    target.drain()
+    assert (target.rows(), target.dead_letters()) == (source.expected(), [])
 
 
-HELD = "INSERT INTO people VALUES (9, 'e', 0)"
-UNMET = """
+TAKEN_VALUE = "INSERT INTO people VALUES (9, 'e', 0)"
+MISSING_REFERENCE = """
 CREATE TABLE known (v int PRIMARY KEY);
 INSERT INTO known SELECT v FROM generate_series(0, 9) v WHERE v <> 6;
 ALTER TABLE people ADD FOREIGN KEY (v) REFERENCES known
 """
 
 
-@pytest.mark.parametrize("cause", [HELD, UNMET], ids=["value", "foreign key"])
-def test_swap_is_applied_beside_an_event_that_waits(sink: Callable[..., Sink], cause: str) -> None:
-    """What waits for something else lies between the two rows and is in their batch."""
-    made, source = sink(DEFERRABLE, partitions=4), Source()
-    made.admin.execute(cause.encode())
+@pytest.mark.parametrize("cause", [TAKEN_VALUE, MISSING_REFERENCE], ids=["value", "foreign key"])
+def test_swap_is_applied_beside_deferred_event(sink: Callable[..., Sink], cause: str) -> None:
+    """The batch of the two rows also contains an event that stays deferred for another reason."""
+    target, source = sink(DEFERRABLE, partitions=4), Source()
+    target.admin.execute(cause.encode())
     source.apply(Op("swap", 1, 2, ""))
     source.apply(Op("move", 3, 3, "e"))
-    one, other, waits = source.events
-    for events in (source.first, [one], [waits], [other]):
-        made.processes[0].send(events)
-    assert len(made.dead_letters()) == 3
-    made.drain()
-    assert made.rows()[:3] == [(1, "b", 4), (2, "a", 5), (3, "c", 3)]
-    assert [status for status, _ in made.dead_letters()] == ["PARKED"]
+    one, other, deferred = source.events
+    for events in (source.first, [one], [deferred], [other]):
+        target.processes[0].send(events)
+    assert len(target.dead_letters()) == 3
+    target.drain()
+    assert target.rows()[:3] == [(1, "b", 4), (2, "a", 5), (3, "c", 3)]
+    assert [status for status, _ in target.dead_letters()] == ["PARKED"]
 
 
-def test_moved_row_is_not_written_by_other_runner(sink: Callable[..., Sink]) -> None:
-    """A newer event of its row is applied while the other runner tries what waited."""
-    made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
+def test_retry_does_not_overwrite_newer_event(sink: Callable[..., Sink]) -> None:
+    """A newer event of the row is applied while the other runner retries the older one."""
+    target, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
     source.apply(Op("swap", 1, 2, ""))
     source.apply(Op("move", 1, 1, "e"))
     one, other, moved = source.events
     for id_, sample in (*source.first, one, other):
-        made.send(id_, sample)
-    process = made.owner(other[0] % 2 + 1)
+        target.send(id_, sample)
+    process = target.owner(other[0] % 2 + 1)
     apply = process.target.committer.apply
 
-    def apply_late(*given: Any, **options: Any) -> int:
+    def apply_late(*arguments: Any, **options: Any) -> int:
         process.target.committer.apply = apply  # type: ignore[method-assign]
-        made.send(*moved)
-        return apply(*given, **options)
+        target.send(*moved)
+        return apply(*arguments, **options)
 
     process.target.committer.apply = apply_late  # type: ignore[method-assign]
     process.retry()
-    assert made.rows() == [(1, "e", 6), (2, "b", 2), (3, "c", 3)]
-    made.drain()
-    assert (made.rows(), made.dead_letters()) == (source.expected(), [])
+    assert target.rows() == [(1, "e", 6), (2, "b", 2), (3, "c", 3)]
+    target.drain()
+    assert (target.rows(), target.dead_letters()) == (source.expected(), [])

@@ -1,7 +1,7 @@
-"""A seeded simulator of two databases that feed each other: skewed clocks, crashes and replays.
+"""A seeded simulator of two databases with a mapping in each direction.
 
-The databases, the chain and what writes are real; what carries a change from one to the other is
-a log that a trigger keeps, so that every interleaving can be had, and had again by its seed.
+Clocks are skewed, runners crash, and offsets are reset. Databases, pipeline and writers are real. A
+trigger writes the change log in place of Debezium and Kafka, so a seed reproduces an interleaving.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from sink_runner.model.partition import Advance
 from sink_runner.testing import NOW, Sample, TargetHarness
 
 KEYS = 3
-MOST = 6  # events of a batch
+MAX_EVENTS = 6  # per batch
 DDL = """
 CREATE SCHEMA sim;
 CREATE TABLE sim.t (id int PRIMARY KEY, v text NOT NULL, at timestamp NOT NULL);
@@ -48,7 +48,7 @@ def sink_mapping():
         columns=(Column("id", required=True), Column("v"), Column("at", required=True)),
     )
 """
-# Whatever the clock says, a row's version never goes backwards.
+# The version of a row never decreases, whatever the clock says.
 _WRITE = """
 INSERT INTO sim.t AS t VALUES (%(id)s, %(v)s, %(at)s)
 ON CONFLICT (id) DO UPDATE
@@ -79,104 +79,104 @@ class Side:
 
 
 class Direction:
-    """A mapping between the two; it dies and comes back as runners do."""
+    """The mapping of one direction; its runner can crash and restart."""
 
     def __init__(self, source: Side, target: Side, start: Callable[[], TargetHarness]) -> None:
         self._source = source
         self._target = target
         self._start = start
-        self._sink = start()
+        self._harness = start()
         self._at = 0
 
     def restart(self) -> None:
-        self._sink.close()
-        self._sink = self._start()
-        self._at = self._sink.at or 0
+        self._harness.close()
+        self._harness = self._start()
+        self._at = self._harness.at or 0
 
-    def rewind(self, to: float) -> None:
-        """Somebody sets the offsets back, and all of it comes again."""
-        self._target.admin.execute(_REWIND, [int(self._at * to)])
+    def rewind(self, share: float) -> None:
+        """Set the stored offsets back to this share, so that later events are applied again."""
+        self._target.admin.execute(_REWIND, [int(self._at * share)])
         self.restart()
 
-    def deliver(self, most: int, fate: str = "lives") -> int:
-        """Apply the next events; return how many there were."""
-        samples = self._source.log()[self._at : self._at + most]
+    def deliver(self, limit: int, fate: str = "survives") -> int:
+        """Apply the next events and return their number."""
+        samples = self._source.log()[self._at : self._at + limit]
         if not samples:
             return 0
-        sink = self._sink
-        batch = sink.prepare(sink.messages(*samples))
+        harness = self._harness
+        batch = harness.prepare(harness.messages(*samples))
         assert not batch.dead_letters
-        ends = self._at + len(samples)
-        steps = [Advance(0, sink.epoch, self._at or sink.at, ends)]
+        end = self._at + len(samples)
+        steps = [Advance(0, harness.epoch, self._at or harness.at, end)]
         match fate:
-            case "dies before its commit":
-                write = sink.committer._writer.write
-                sink.committer._writer.write = _dying(write)
+            case "crashes before its commit":
+                write = harness.committer._writer.write
+                harness.committer._writer.write = _crashing(write)
                 try:
-                    sink.committer.apply(batch, steps)
+                    harness.committer.apply(batch, steps)
                 except RetriableError:
                     self.restart()
                     return len(samples)
-                sink.committer._writer.write = write  # nothing was to be written
-            case "misses the answer to its commit":
-                sink.committer.apply(batch, steps)
-                assert sink.committer.apply(batch, steps, again=True) == 0
-            case "dies after its commit":
-                sink.committer.apply(batch, steps)
+                harness.committer._writer.write = write  # the batch had nothing to write
+            case "loses the answer to its commit":
+                harness.committer.apply(batch, steps)
+                assert harness.committer.apply(batch, steps, again=True) == 0
+            case "crashes after its commit":
+                harness.committer.apply(batch, steps)
                 self.restart()
             case _:
-                sink.committer.apply(batch, steps)
-        sink.at = self._at = ends
+                harness.committer.apply(batch, steps)
+        harness.at = self._at = end
         return len(samples)
 
     def close(self) -> None:
-        self._sink.close()
+        self._harness.close()
 
 
-FATES = ("lives",) * 6 + (
-    "dies before its commit",
-    "misses the answer to its commit",
-    "dies after its commit",
+FATES = ("survives",) * 6 + (
+    "crashes before its commit",
+    "loses the answer to its commit",
+    "crashes after its commit",
 )
 
 
 def play(sides: Sequence[Side], directions: Sequence[Direction], seed: int, steps: int) -> int:
-    """Let things happen, then let both come to rest; return how many events that took."""
-    drawn = random.Random(seed)
+    """Take random steps, then deliver all events; return the number of events delivered then."""
+    rng = random.Random(seed)
     for step in range(steps):
-        # Several changes of a second: the versions of both sides are often the same.
+        # Four steps share a second, so both sides often have equal versions.
         now = NOW + timedelta(seconds=step // 4)
-        direction = drawn.choice(directions)
-        match drawn.choices(("write", "deliver", "restart", "rewind"), (6, 5, 1, 1))[0]:
+        direction = rng.choice(directions)
+        match rng.choices(("write", "deliver", "restart", "rewind"), (6, 5, 1, 1))[0]:
             case "write":
-                number = drawn.randrange(len(sides))
-                sides[number].write(drawn.randrange(KEYS), f"{number}/{step}", now)
+                number = rng.randrange(len(sides))
+                sides[number].write(rng.randrange(KEYS), f"{number}/{step}", now)
             case "deliver":
-                direction.deliver(drawn.randint(1, MOST), drawn.choice(FATES))
+                direction.deliver(rng.randint(1, MAX_EVENTS), rng.choice(FATES))
             case "restart":
                 direction.restart()
             case "rewind":
-                direction.rewind(drawn.random())
-    return _rest(directions)
+                direction.rewind(rng.random())
+    return _drain(directions)
 
 
-def _rest(directions: Sequence[Direction]) -> int:
+def _drain(directions: Sequence[Direction]) -> int:
     total = 0
     for turn in itertools.count():
         delivered = sum(direction.deliver(1_000) for direction in directions)
         if not delivered:
             return total
         total += delivered
-        assert turn < 10, "the traffic does not rest"
+        assert turn < 10, "the mappings keep sending changes to each other"
     raise AssertionError
 
 
-def _dying(write: Callable[..., int]) -> Callable[..., int]:
-    def dying(*given: Any) -> int:
-        write(*given)
+def _crashing(write: Callable[..., int]) -> Callable[..., int]:
+    def crashing(*arguments: Any) -> int:
+        write(*arguments)
         raise RetriableError("killed")
 
-    return dying
+    return crashing
 
 
 def _row(values: dict[str, Any] | None) -> dict[str, Any] | None:

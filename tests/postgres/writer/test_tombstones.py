@@ -1,7 +1,6 @@
-"""A row that was deleted does not come back: not by an older event, not by a replay, not by a read.
+"""A deleted row is not restored by an older event or a replay.
 
-A batch's rows are written as events are, with the place in the log where their read began; that
-they are is tested with real batches (`batch/test_departing`, `batch/test_convergence`).
+Rows of a batch have a position, too; `batch/test_deletions` and `batch/test_convergence` test them.
 """
 
 from collections.abc import Callable
@@ -39,8 +38,8 @@ RULES: dict[str, tuple[Conflict, bool]] = {
 
 
 @pytest.fixture(params=RULES)
-def made(request: pytest.FixtureRequest, written: Callable[..., Any]) -> Any:
-    """A row that came at 5 and went at 7."""
+def target(request: pytest.FixtureRequest, written: Callable[..., Any]) -> Any:
+    """A table whose row was created at position 5 and deleted at position 7."""
     conflict, derived = RULES[request.param]
     select = "SELECT id, v, at FROM {candidates} c"
     candidates = Derived(key=("id",), group=("id",), select=select) if derived else None
@@ -58,25 +57,25 @@ def made(request: pytest.FixtureRequest, written: Callable[..., Any]) -> Any:
 
 @pytest.mark.parametrize("keep", [0, 0b10], ids=["whole", "changed"])
 @pytest.mark.parametrize("position", [5, 6, 7])
-def test_older_position_never_restores_deleted_row(made: Any, position: int, keep: int) -> None:
-    assert made.write(made.row(1, "back", LATER, position=position, keep=keep)) == 0
-    assert made.rows() == []
+def test_older_position_never_restores_deleted_row(target: Any, position: int, keep: int) -> None:
+    assert target.write(target.row(1, "back", LATER, position=position, keep=keep)) == 0
+    assert target.rows() == []
 
 
-def test_not_by_replay_that_ends_before_deletion(made: Any) -> None:
-    """Another life of the runner, that has asked whether there is anything to heed."""
-    made.connection = made.scratch.session()
-    made.writer = made.another(made.connection)
-    made.writer.state.has_tombstones = True
-    made.write(made.row(1, "was", NOW, position=5), made.row(1, "then", LATER, position=6))
-    assert made.rows() == []
+def test_replay_before_deletion_does_not_restore_row(target: Any) -> None:
+    """A restarted runner has loaded whether the mapping has tombstones."""
+    target.connection = target.scratch.session()
+    target.writer = target.another(target.connection)
+    target.writer.state.has_tombstones = True
+    target.write(target.row(1, "was", NOW, position=5), target.row(1, "then", LATER, position=6))
+    assert target.rows() == []
 
 
-def test_not_by_an_event_of_the_same_batch(made: Any) -> None:
-    made.write(made.gone(1, position=9), made.row(1, "back", LATER, position=8))
-    assert made.rows() == []
+def test_older_event_of_same_batch_does_not_restore(target: Any) -> None:
+    target.write(target.gone(1, position=9), target.row(1, "back", LATER, position=8))
+    assert target.rows() == []
 
 
-def test_a_newer_event_brings_it_back(made: Any) -> None:
-    assert made.write(made.row(1, "again", NOW, position=8)) == 1
-    assert made.rows("id, v") == [(1, "again")]
+def test_newer_event_restores_row(target: Any) -> None:
+    assert target.write(target.row(1, "again", NOW, position=8)) == 1
+    assert target.rows("id, v") == [(1, "again")]
