@@ -1,4 +1,4 @@
-"""A copy of the repository in which a test does what a person does in a clone."""
+"""A copy of the repository, used as a fresh clone."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Checkout:
         return {one["name"]: one["status"] for one in json.loads(completed.stdout)}
 
     def run(self, *command, check=True, **more):
-        """Run a command in the folder, with no more of the environment than a shell has."""
+        """Run a command in the folder, with the environment of a login shell."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith("SINK_")}
         completed = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""What the tests of the stack share."""
+"""Fixtures of the tests of the stack."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def home(tmp_path):
-    """A home on the repository's own files, with nothing in it yet."""
+    """An empty home that uses the repository's files."""
     found = Layout(root=ROOT, home=tmp_path / "home", cache=tmp_path / "cache")
     found.make()
     return found

@@ -1,4 +1,4 @@
-"""Packages that are unpacked and not installed."""
+"""Debian packages are downloaded and unpacked without installing them."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Locked versions beside advisories in the form of PyPA's database."""
+"""Locked versions are compared with advisories in the format of PyPA's database."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_affected_version_is_found(folder, pin):
 @pytest.mark.parametrize(
     "pin", ["urllib3==2.0.6", "urllib3==1.26.17", "urllib3==2.8.0", "my-tool==1.5.1", "other==1"]
 )
-def test_other_versions_are_not(folder, pin):
+def test_other_versions_are_not_reported(folder, pin):
     done = audit(folder, pin)
     assert done.returncode == 0, done.stdout + done.stderr
 

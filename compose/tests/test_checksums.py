@@ -1,4 +1,4 @@
-"""A download that is not the file whose sum the repository states is deleted and refused."""
+"""A download whose checksum differs from the repository's is deleted and refused."""
 
 import hashlib
 import re
@@ -25,9 +25,9 @@ def maven(tmp_path):
 
 @pytest.fixture
 def downloads(maven, tmp_path, monkeypatch):
-    """Put an `mvn` on PATH that brings the given bytes, into the repository and the folder."""
+    """Put an `mvn` on PATH that writes the given bytes to its repository and to the folder."""
 
-    def bring(content):
+    def serve(content):
         program, jar = tmp_path / "bin" / "mvn", maven.repository / JAR.path
         jar.parent.mkdir(parents=True)
         program.parent.mkdir()
@@ -40,7 +40,7 @@ def downloads(maven, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
         return jar
 
-    return bring
+    return serve
 
 
 def test_genuine_download_is_kept(maven, downloads, tmp_path):
@@ -57,7 +57,7 @@ def test_tampered_download_is_refused_and_deleted(maven, downloads):
     assert not jar.exists()
 
 
-def test_tampered_dependency_is_deleted_from_the_repository_too(maven, downloads, tmp_path):
+def test_tampered_dependency_is_deleted_from_maven_repository(maven, downloads, tmp_path):
     jar = downloads("tampered")
     with pytest.raises(StackError, match="SHA-256"):
         maven.copy_with_dependencies([JAR], tmp_path / "lib")
@@ -65,7 +65,7 @@ def test_tampered_dependency_is_deleted_from_the_repository_too(maven, downloads
     assert not (tmp_path / "lib" / jar.name).exists()
 
 
-def test_file_changed_in_the_cache_is_refused(maven):
+def test_file_changed_in_cache_is_refused(maven):
     jar = maven.repository / JAR.path
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"changed later")
@@ -74,14 +74,14 @@ def test_file_changed_in_the_cache_is_refused(maven):
     assert not jar.exists()
 
 
-def test_download_without_a_stated_sum_is_refused(maven, downloads):
+def test_download_without_checksum_is_refused(maven, downloads):
     downloads("genuine")
     maven.checksums.write_text("")
     with pytest.raises(StackError, match=r"has no sum for tool-1\.0\.jar.*then add the line"):
         maven.get(JAR)
 
 
-def test_every_version_that_is_fetched_has_a_sum():
+def test_every_downloaded_version_has_checksum():
     stated = (ROOT / "compose" / "checksums.txt").read_text()
     version = envfile.load(ROOT / "compose" / "versions.env")
     postgres = f"-{version['POSTGRES_VERSION']}.0.jar"

@@ -1,4 +1,4 @@
-"""The compose file, read by the parser of Docker Compose itself."""
+"""The compose file, parsed by Docker Compose's own parser."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ONLY_NATIVE = {"listen_addresses", "unix_socket_directories"}
 
 @pytest.fixture(scope="session")
 def parser(tmp_path_factory):
-    """The command that resolves a compose file, or fails."""
+    """The command that resolves a compose file, or fails if it is invalid."""
     plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
     if shutil.which("docker") and plugin.returncode == 0:
         return ["docker", "compose", "--profile", "*", "-f"], ["config", "--format", "json"]
@@ -57,7 +57,7 @@ def project(resolve):
     return json.loads(completed.stdout)
 
 
-def test_compose_file_is_valid_and_holds_every_part(project):
+def test_compose_file_is_valid_and_complete(project):
     assert set(project["services"]) == {
         "postgres",
         "kafka",
@@ -85,7 +85,7 @@ def test_compose_file_is_valid_and_holds_every_part(project):
         ("restart: unless-stopped", "restart: [unless, stopped]"),
     ],
 )
-def test_broken_compose_file_is_caught(resolve, right, wrong):
+def test_invalid_compose_file_is_refused(resolve, right, wrong):
     text = COMPOSE.read_text()
     assert right in text
     broken = COMPOSE.with_name(".compose-broken.yaml")
@@ -114,7 +114,7 @@ def test_every_image_version_comes_from_versions_env(project):
     assert built["AVRO_VERSION"] == versions["AVRO_VERSION"]
 
 
-def test_no_version_is_written_anywhere_else():
+def test_versions_are_only_in_versions_env():
     pinned = [text for text in envfile.load(VERSIONS).values() if "." in text]
     files = [COMPOSE, *COMPOSE.parent.glob("Dockerfile*"), *COMPOSE.parent.glob("src/**/*.py")]
     for path in files:
@@ -122,7 +122,7 @@ def test_no_version_is_written_anywhere_else():
             assert version not in path.read_text(), path
 
 
-def test_postgresql_is_set_up_as_the_native_one(project):
+def test_postgresql_has_settings_of_native_one(project):
     command = project["services"]["postgres"]["command"]
     completed = dict(one.split("=", 1) for one in command if "=" in one)
     native = {name: text for name, text in SERVER_SETTINGS.items() if name not in ONLY_NATIVE}
@@ -130,7 +130,7 @@ def test_postgresql_is_set_up_as_the_native_one(project):
 
 
 @pytest.mark.parametrize("direction", settings.DATABASES)
-def test_debezium_reads_the_same_files(project, direction):
+def test_debezium_uses_files_of_native_stack(project, direction):
     service = project["services"][direction]
     mounted = {one["target"]: one["source"] for one in service["volumes"]}
     assert Path(mounted["/sink"]).resolve() == ROOT / "debezium-config"
@@ -142,12 +142,12 @@ def test_debezium_reads_the_same_files(project, direction):
             assert f"${{{name}}}" in common
 
 
-def test_every_port_is_published_on_the_loopback_only(project):
+def test_every_port_is_published_on_loopback_only(project):
     for service in project["services"].values():
         for port in service.get("ports", ()):
             assert port["host_ip"] == "127.0.0.1"
 
 
-def test_every_lasting_part_has_healthcheck_or_needs_none(project):
+def test_every_long_running_part_has_healthcheck(project):
     without = {name for name, one in project["services"].items() if "healthcheck" not in one}
     assert without == {"init", "schedule"}

@@ -1,4 +1,4 @@
-"""What Debezium is started with, and what the runner knows about it."""
+"""The properties with which Debezium starts, and what the runner reads of them."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -14,14 +14,14 @@ from sink_stack.programs import Programs
 
 
 def included(home, table):
-    """Whether the runner finds the table where the environment sends it."""
+    """Return whether the runner finds the table in the properties that the environment names."""
     settings.prepare(home, {}, lambda _: False)
     assert envfile.load(home.settings)["SINK_CAPTURE"] == str(home.capture)
     found = read_capture(home.capture, "smart_warehouse")
     return found.captures(Table.parse(f"smart_warehouse.{table}"))
 
 
-def test_copied_properties_hold_the_tables_of_this_start(home):
+def test_copied_properties_list_tables_of_this_start(home):
     write_properties(home, {"warehouse": ["trap.Odd Items"]})
     assert included(home, "trap.Odd Items")
     assert included(home, "public.golden_records")
@@ -29,7 +29,7 @@ def test_copied_properties_hold_the_tables_of_this_start(home):
     assert not included(home, "trap.Odd Items")
 
 
-def test_copied_properties_are_otherwise_those_of_the_repository(home):
+def test_other_properties_are_those_of_repository(home):
     write_properties(home, {"warehouse": ["trap.toast"]})
     for path in home.debezium.glob("*.properties"):
         copy = (home.capture / path.name).read_text()
@@ -37,8 +37,8 @@ def test_copied_properties_are_otherwise_those_of_the_repository(home):
         assert ("trap.toast" in copy) == (path.name == "warehouse.properties")
 
 
-def test_locations_are_uris_where_path_holds_blank(home, tmp_path):
-    """Debezium Server ends with "Illegal character in path" where they are not."""
+def test_paths_with_blanks_are_uris(home, tmp_path):
+    """Otherwise Debezium Server exits with "Illegal character in path"."""
     where = Layout(root=home.root, home=tmp_path / "a home", cache=home.cache)
     where.make()
     (where.home / "server").mkdir()
@@ -53,6 +53,6 @@ def test_locations_are_uris_where_path_holds_blank(home, tmp_path):
     assert paths == [where.capture / "common.properties", where.capture / "warehouse.properties"]
 
 
-def test_server_for_own_properties_names_a_missing_file(capsys):
+def test_missing_properties_file_is_named(capsys):
     assert cli.main(["debezium", "nowhere.properties"]) == 1
     assert capsys.readouterr().err == "sink-stack: no file nowhere.properties\n"

@@ -1,4 +1,4 @@
-"""The command that loads the demo data, on a real server."""
+"""The command that loads the demo data, on a PostgreSQL server."""
 
 import re
 
@@ -13,7 +13,7 @@ from sink_stack.testing_postgres import DATABASES, Postgres
 
 @pytest.fixture
 def empty(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Empty databases that the command finds in its environment."""
+    """Create empty databases and put them into the environment of the command."""
     dsns = {name: postgres.dsn(postgres.fresh_database(name)) for name in DATABASES}
     for name, dsn in dsns.items():
         monkeypatch.setenv(f"STACK_{name.upper()}_ADMIN_DSN", dsn)
@@ -21,7 +21,7 @@ def empty(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
 
 
 def content(dsn: str) -> dict[str, str]:
-    """A digest of every table, in order of its text."""
+    """Return a digest of each table, with its rows ordered by their text."""
     with psycopg.connect(dsn) as connection:
         tables = connection.execute(
             """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
@@ -115,7 +115,7 @@ def test_new_rows_after_load_get_unused_numbers(empty: dict[str, str]) -> None:
     assert serial > 20 * 16
 
 
-def test_command_says_what_is_missing_from_environment(
+def test_missing_variable_of_environment_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("STACK_SMART_CITIZEN_ADMIN_DSN", raising=False)
@@ -128,6 +128,6 @@ def test_command_says_what_is_missing_from_environment(
     "words",
     [("--families", "0"), ("--families", "many"), ("--as-of", "noon"), ("--scale", "huge")],
 )
-def test_the_command_refuses_what_it_cannot_mean(words: tuple[str, str]) -> None:
+def test_invalid_options_are_refused(words: tuple[str, str]) -> None:
     with pytest.raises(click.UsageError):
         run("load", *words)

@@ -1,4 +1,4 @@
-"""What is fetched: resumed where it was interrupted, chosen for the machine, its size shown."""
+"""Downloads are resumed, chosen for the machine, and show their progress."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ CONTENT = bytes(range(256)) * 4000
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """One file, in ranges, as a Maven repository serves it."""
+    """Serves ranges of one file, as a Maven repository does."""
 
     requested: list[str | None] = []  # noqa: RUF012 - the server makes a handler for each request
     cut_off = False
@@ -52,7 +52,7 @@ def mirror():
 
 @pytest.fixture
 def maven(tmp_path, monkeypatch, mirror):
-    """An interrupted download of Maven's, whose `mvn` fails when it is called."""
+    """An interrupted download of Maven, with an `mvn` that fails."""
     sums = tmp_path / "checksums.txt"
     sums.write_text(f"{hashlib.sha256(CONTENT).hexdigest()}  server-1.0.tar.gz\n")
     made = Maven(repository=tmp_path / "m2", plugin_version="1", checksums=sums, log=tmp_path / "l")
@@ -67,14 +67,14 @@ def maven(tmp_path, monkeypatch, mirror):
 
 
 @pytest.mark.parametrize("suffix", [".part", ".8812.tmp"])
-def test_interrupted_download_goes_on_where_it_stopped(maven, suffix):
+def test_interrupted_download_is_resumed(maven, suffix):
     path = maven.repository / ARCHIVE.path
     path.with_name(path.name + suffix).write_bytes(CONTENT[:300_000])
     assert maven.get(ARCHIVE).read_bytes() == CONTENT
     assert Mirror.requested == ["bytes=300000-"]
 
 
-def test_download_cut_off_twice_keeps_what_arrived(maven):
+def test_download_interrupted_twice_keeps_received_bytes(maven):
     path = maven.repository / ARCHIVE.path
     part = path.with_name(path.name + ".part")
     part.write_bytes(CONTENT[:300_000])
@@ -101,7 +101,7 @@ def test_postgresql_is_chosen_for_the_machine(machine, architecture):
     assert programs.postgres_binaries(machine) == name
 
 
-def test_unknown_machine_is_refused_with_the_known_ones():
+def test_error_for_unknown_machine_names_known_ones():
     with pytest.raises(StackError, match=r"'riscv64', only for x86_64, aarch64, arm64: run `STACK"):
         programs.postgres_binaries("riscv64")
 

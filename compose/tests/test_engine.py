@@ -1,4 +1,4 @@
-"""Whether a container engine answers, with and without Docker's Python package."""
+"""The check whether a container engine answers, with and without Docker's Python package."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sink_stack import engine
 
 
-def test_engine_that_does_not_listen_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_engine_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     assert not engine.answers()
 

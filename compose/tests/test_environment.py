@@ -1,4 +1,4 @@
-"""What fills .venv before anything is installed."""
+"""The bootstrap that installs packages into .venv."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from sink_stack.progress import Reporter
 from .checkout import Checkout
 
 ROOT = Path(__file__).parents[2]
-# Writes down how it was called, and where; fails where the file `fail` lies beside it.
+# Records its arguments and its folder; fails if the file `fail` is beside it.
 PYTHON = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path(__file__).parent
@@ -29,7 +29,7 @@ sys.exit((here / "fail").exists())
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository with one plugin and an environment whose Python is a record of calls."""
+    """A repository with one plugin and an environment whose Python records its calls."""
     root = tmp_path / "a folder"
     for name in ("setup.cfg", "pyproject.toml", "compose/pyproject.toml"):
         write(root / name, "")
@@ -58,7 +58,7 @@ def calls(root):
     return [" ".join(json.loads(line)) for line in lines]
 
 
-def test_packages_are_pinned_for_our_builds(repository):
+def test_builds_use_pinned_packages(repository):
     install(repository)
     fetched, own, checked = calls(repository)
     assert fetched.endswith("install --require-hashes -r requirements.txt")
@@ -89,7 +89,7 @@ def test_environment_is_outdated_once_a_file_changed(repository, name):
     assert not Environment(repository, tests=False).is_current()
 
 
-def test_environment_is_outdated_once_a_plugin_is_gone(repository):
+def test_environment_is_outdated_once_plugin_is_removed(repository):
     install(repository)
     (repository / "plugins/apples/pyproject.toml").unlink()
     assert not Environment(repository, tests=False).is_current()
@@ -114,7 +114,7 @@ def test_progress_counts_the_packages(repository):
     assert "Python packages: 1 of 2, avro" in install(repository)
 
 
-def test_bootstrap_needs_the_standard_library_alone():
+def test_bootstrap_needs_only_standard_library():
     """It runs with the system's Python, before anything is installed."""
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'compose/src')!r})\n"
     code += "import sink_stack.bootstrap"
@@ -124,8 +124,8 @@ def test_bootstrap_needs_the_standard_library_alone():
 # -- a plugin's folder is deleted ---------------------------------------------------------------
 
 
-def test_deleted_plugin_is_named_and_the_others_stay(tmp_path):
-    """What `make up` runs, twice: with the folder, and without it."""
+def test_deleted_plugin_is_named_and_others_stay(tmp_path):
+    """Run what `make up` runs twice: with the folder of the plugin, and without it."""
     checkout = Checkout(tmp_path / "a folder", ["plugins/feedback", "plugins/schemes"])
     checkout.install()
     assert checkout.plugins().keys() == {"feedback", "schemes"}

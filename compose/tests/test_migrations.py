@@ -1,4 +1,4 @@
-"""The sink's own tables, which the stack makes before a runner does."""
+"""The runner's own tables, which the stack creates before a runner starts."""
 
 import psycopg
 import pytest
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def dsn(postgres):
-    """The administrator's, for copies of both databases."""
+    """Return the administrator's DSN of copies of both databases."""
     names = {name: postgres.fresh_database(name) for name in DATABASES.values()}
     return lambda name: postgres.dsn(names[name])
 
 
-def test_tables_are_made_once_and_are_writer(dsn):
+def test_tables_are_created_once_for_writer(dsn):
     assert migrate_databases(dsn) == ["smart_warehouse", "smart_citizen"]
     assert migrate_databases(dsn) == []
     with psycopg.connect(dsn("smart_citizen")) as admin:
@@ -34,7 +34,7 @@ def test_layout_of_another_version_is_refused(dsn):
         migrate_databases(dsn)
 
 
-def test_missing_privilege_is_named_without_the_message(dsn):
+def test_error_of_missing_privilege_has_sqlstate(dsn):
     migrate_databases(dsn)
     with psycopg.connect(dsn("smart_citizen")) as admin:
         admin.execute("REVOKE USAGE ON SCHEMA sink FROM sink_writer")

@@ -1,4 +1,4 @@
-"""A user without privileges, in a folder whose path holds a blank."""
+"""An unprivileged user, in a folder whose path contains a blank."""
 
 import os
 import pwd
@@ -16,7 +16,7 @@ from .checkout import Checkout
 
 pytestmark = pytest.mark.postgres
 NAME = "nobody"
-# What `up` does with PostgreSQL.
+# The part of `up` that starts PostgreSQL.
 START = """
 import os, sys
 from pathlib import Path
@@ -37,7 +37,7 @@ print(*migrate_databases(current.admin_dsn))
 
 
 def may_run(python):
-    """Whether the other user may."""
+    """Return whether the other user may run this Python."""
     command = ["env", python, "-c", "import venv"]
     completed = subprocess.run(
         command, user=NAME, extra_groups=[], capture_output=True, check=False
@@ -47,7 +47,7 @@ def may_run(python):
 
 @pytest.fixture
 def python():
-    """A Python of this version that every user may run: root's own may be in its home."""
+    """Return a Python of this version that every user may run; root's may be in root's home."""
     if os.geteuid() != 0:
         pytest.skip("the user of this session is not root, and all tests run as that user")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -60,7 +60,7 @@ def python():
 
 @pytest.fixture
 def folder():
-    """Not below pytest's own folder, which its user alone may enter."""
+    """A folder outside of pytest's, which only pytest's user may enter."""
     found = Path(tempfile.mkdtemp())
     found.chmod(0o755)
     yield found / "a path"

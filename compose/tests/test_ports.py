@@ -1,4 +1,4 @@
-"""Ports: the preferred one, another one, or a clear refusal."""
+"""Choice of ports: the default, another free one, or an error."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from sink_stack.errors import PortTakenError
 
 
 @pytest.fixture
-def taken():
-    """A port that this process listens on."""
+def occupied():
+    """Return a port on which this process listens."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -38,24 +38,24 @@ def test_remembered_port_is_kept_while_it_is_free(free):
     assert choose(remembered=free) == free
 
 
-def test_taken_port_is_replaced_by_another_free_one(taken):
-    port = choose(remembered=taken)
-    assert port != taken
+def test_occupied_default_port_is_replaced(occupied):
+    port = choose(remembered=occupied)
+    assert port != occupied
     assert ports.is_free(port)
 
 
-def test_port_of_another_part_is_not_given_twice(free):
+def test_port_is_not_assigned_twice(free):
     assert choose(remembered=free, in_use=[free]) != free
 
 
-def test_port_that_the_user_fixed_is_used(free):
+def test_configured_port_is_used(free):
     assert choose({"SINK_STACK_PORT_KAFKA": str(free)}, remembered=1) == free
 
 
-def test_taken_fixed_port_names_variable_and_process(taken):
+def test_error_of_occupied_port_names_variable_and_process(occupied):
     with pytest.raises(PortTakenError) as caught:
-        choose({"SINK_STACK_PORT_KAFKA": str(taken)})
-    assert str(taken) in str(caught.value)
+        choose({"SINK_STACK_PORT_KAFKA": str(occupied)})
+    assert str(occupied) in str(caught.value)
     assert "SINK_STACK_PORT_KAFKA" in str(caught.value)
     assert f"process {os.getpid()}" in str(caught.value)
 
@@ -70,8 +70,8 @@ def test_default_ports_differ():
     assert len(set(ports.PREFERRED.values())) == len(ports.PREFERRED)
 
 
-def test_no_default_port_is_given_to_outgoing_connections():
-    """Linux takes the port of an outgoing connection from 32768 to 60999."""
+def test_default_ports_are_outside_ephemeral_range():
+    """Linux assigns ports from 32768 to 60999 to outgoing connections."""
     defaults = {*ports.PREFERRED.values(), *ports._QUIET_RANGE}
     assert min(defaults) > 1023
     assert max(defaults) < 32768

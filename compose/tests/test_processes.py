@@ -1,4 +1,4 @@
-"""Processes: started once, known by pid and start time, stopped in their time or killed."""
+"""Processes are started once, identified by pid and start time, and stopped or killed."""
 
 import json
 import os
@@ -30,11 +30,11 @@ def state(pid):
 
 
 def stat(pid):
-    """The fields after the name: state first, start time the twentieth."""
+    """Return the fields of /proc/PID/stat after the name; the 20th is the start time."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def test_second_ensure_leaves_the_process_alone(home, supervisor):
+def test_second_ensure_keeps_process(home, supervisor):
     assert supervisor.ensure(part(home))
     pid = supervisor.running("dummy").pid
     assert not supervisor.ensure(part(home))
@@ -111,7 +111,7 @@ def test_zombie_is_dead(home, supervisor):
     child.wait()
 
 
-def test_what_another_command_ended_is_taken_leave_of(home, supervisor):
+def test_part_stopped_by_another_command_is_forgotten(home, supervisor):
     pid = supervisor.start(part(home)).pid
     Supervisor(home).stop("dummy")
     assert state(pid) == "Z"
@@ -120,7 +120,7 @@ def test_what_another_command_ended_is_taken_leave_of(home, supervisor):
 
 
 def test_recycled_pid_is_dead_and_not_signalled(home, supervisor):
-    """Another process has our part's id: it began at another time."""
+    """A process with the same pid but another start time is another process."""
     other = subprocess.Popen([sys.executable, "-c", SLEEP])
     with_its_pid(home, supervisor, other.pid, ticks=1)
     assert supervisor.running("dummy") is None
@@ -138,13 +138,13 @@ def test_pid_of_an_earlier_boot_is_dead(home, supervisor):
     other.wait()
 
 
-def test_cut_off_pid_file_is_dead(home, supervisor):
+def test_truncated_pid_file_means_dead(home, supervisor):
     (home.run / "dummy.pid").write_text('{"pid": 1')
     assert supervisor.running("dummy") is None
 
 
 def with_its_pid(home, supervisor, pid, **other):
-    """A pid file as if `pid` were our part."""
+    """Write a pid file as if the process `pid` were the part."""
     supervisor.start(part(home, name="model"))
     known = json.loads((home.run / "model.pid").read_text())
     known |= {"pid": pid, "ticks": int(stat(pid)[19])}
@@ -152,7 +152,7 @@ def with_its_pid(home, supervisor, pid, **other):
     supervisor.stop("model")
 
 
-def test_stop_ends_by_the_part_s_own_signal(home, supervisor):
+def test_stop_sends_signal_of_part(home, supervisor):
     code = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('requested', flush=True)))\n"
@@ -166,7 +166,7 @@ def test_stop_ends_by_the_part_s_own_signal(home, supervisor):
     assert "requested" in home.log("dummy").read_text()
 
 
-def test_stop_kills_what_does_not_listen(home, supervisor):
+def test_stop_kills_part_that_ignores_signal(home, supervisor):
     supervisor.start(part(home, STUBBORN, stop_seconds=0.3))
     supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
     pid = supervisor.running("dummy").pid
@@ -175,12 +175,12 @@ def test_stop_kills_what_does_not_listen(home, supervisor):
         os.kill(pid, 0)
 
 
-def test_part_outlives_the_session_of_its_starter(home, supervisor):
+def test_part_outlives_session_that_started_it(home, supervisor):
     pid = supervisor.start(part(home)).pid
     assert os.getsid(pid) == pid
 
 
-def test_death_before_ready_is_error_with_last_lines(home, supervisor):
+def test_exit_before_ready_is_error_with_last_lines(home, supervisor):
     supervisor.start(part(home, "print('no such topic'); raise SystemExit(3)"))
     with pytest.raises(PartDiedError, match="no such topic"):
         supervisor.wait_until("dummy", lambda: False, 10)
@@ -193,12 +193,12 @@ def test_error_names_part_not_ready_in_time(home, supervisor):
 
 
 CHILD = "import signal, time; signal.signal(15, {how}); print('child', flush=True); time.sleep(60)"
-# Ends at once when it is completed, and leaves its child to itself, as Airflow's processes do.
+# Exits at once and leaves its child running, as Airflow's processes do.
 LEADER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 
 
 @pytest.mark.parametrize("how", ["signal.SIG_DFL", "signal.SIG_IGN"])
-def test_whole_group_ends_without_help_of_leader(home, supervisor, how):
+def test_process_group_is_stopped_without_leader(home, supervisor, how):
     code = LEADER.replace("{how}", how)
     supervisor.ensure(part(home, code, stop_all=True, stop_seconds=1))
     supervisor.wait_until("dummy", lambda: "child" in home.log("dummy").read_text(), 10)
@@ -240,7 +240,7 @@ def test_ended_part_is_started_again(home, supervisor):
     assert supervisor.current(part(home, restart=True))
 
 
-def test_stop_ends_a_restarting_part_for_good(home, supervisor):
+def test_stopped_part_is_not_restarted(home, supervisor):
     code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('requested')));"
     supervisor.start(part(home, code + "print('on', flush=True); time.sleep(60)", restart=True))
     supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
@@ -260,7 +260,7 @@ def test_stop_ends_part_that_waits_for_its_restart(home, supervisor):
     assert supervisor.running("dummy") is None
 
 
-def test_crash_of_restarting_part_ends_all_of_it(home, supervisor):
+def test_crash_of_restarting_part_ends_its_children(home, supervisor):
     supervisor.start(part(home, restart=True))
     supervisor.wait_until("dummy", lambda: supervisor.restarts("dummy").pid, 10)
     pid = supervisor.restarts("dummy").pid
@@ -296,13 +296,13 @@ def test_part_awaiting_restart_starts_at_once(home, supervisor):
     assert supervisor.ensure(broken)
 
 
-def test_refused_configuration_is_not_tried_again(home, supervisor):
+def test_part_with_configuration_error_is_not_restarted(home, supervisor):
     supervisor.start(part(home, "raise SystemExit(78)", restart=True))
     assert until(lambda: supervisor.running("dummy") is None)
     assert supervisor.restarts("dummy").count == 0
 
 
-def test_end_before_ready_is_error_although_it_restarts(home, supervisor):
+def test_exit_before_ready_is_error_despite_restart(home, supervisor):
     supervisor.start(part(home, "print('no slot'); raise SystemExit(1)", restart=True))
     with pytest.raises(PartDiedError, match="no slot"):
         supervisor.wait_until("dummy", lambda: False, 10)

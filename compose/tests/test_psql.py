@@ -11,7 +11,7 @@ from sink_stack.stack import Stack
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """A psql that writes down how it was called."""
+    """A psql that records its arguments and environment."""
     path = tmp_path / "bin" / "psql"
     path.parent.mkdir()
     path.write_text(
@@ -23,7 +23,7 @@ def program(tmp_path, monkeypatch):
     return tmp_path / "called"
 
 
-def test_psql_gets_the_password_by_its_environment_alone(home, program):
+def test_psql_gets_password_by_environment_only(home, program):
     prepared = settings.prepare(home, {}, lambda _: False)
     stack = Stack(home, {}, Reporter(io.StringIO()))
     code = psql.run(stack, "smart_citizen", ["-c", "SELECT 1"], {"STACK": "native"})

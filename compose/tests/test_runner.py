@@ -1,4 +1,4 @@
-"""The sink runner as a part: watched, restarted when plugins change, and reported when it dies."""
+"""The runner as a part of the stack: restarts after changes, and reports of failures."""
 
 import io
 import json
@@ -32,13 +32,13 @@ def site(tmp_path, monkeypatch):
     return folder
 
 
-def test_runner_gets_the_stack_s_variables(home, supervisor):
+def test_runner_gets_variables_of_stack(home, supervisor):
     supervisor.ensure(runner.command(home, WAIT, {"SINK_KAFKA": "127.0.0.1:1"}))
     supervisor.wait_until("runner", lambda: "127.0.0.1:1" in home.log("runner").read_text(), 10)
 
 
 @pytest.mark.usefixtures("site")
-def test_unchanged_plugins_leave_the_runner_alone(home, supervisor):
+def test_unchanged_plugins_keep_runner(home, supervisor):
     assert supervisor.ensure(runner.command(home, WAIT, {"SINK_KAFKA": "a"}))
     assert not supervisor.ensure(runner.command(home, WAIT, {"SINK_KAFKA": "a"}))
 
@@ -83,7 +83,7 @@ def test_variable_that_configuration_reads_makes_runner_outdated(tmp_path, monke
     assert runner.command(layout, WAIT, {}).digests() != before
 
 
-def test_stack_s_variables_are_above_the_shell_s(home, monkeypatch):
+def test_variables_of_stack_override_shell(home, monkeypatch):
     monkeypatch.setenv("SINK_KAFKA", "elsewhere:1")
     command = runner.command(home, WAIT, {"SINK_KAFKA": "127.0.0.1:1"})
     assert command.env["SINK_KAFKA"] == "127.0.0.1:1"
@@ -108,8 +108,8 @@ time.sleep(60)
 """
 
 
-class Checked:
-    """A stack without servers whose runner is a program that can be made to refuse."""
+class FakeStack:
+    """A stack without servers, whose runner refuses its configuration if the test says so."""
 
     def __init__(self, home, folder):
         settings.prepare(home, {}, lambda _: False)
@@ -137,85 +137,85 @@ class Checked:
 
 
 @pytest.fixture
-def checked(home, tmp_path, monkeypatch):
+def fake_stack(home, tmp_path, monkeypatch):
     monkeypatch.setattr(health, "_STARTED_SECONDS", 0.1)
     monkeypatch.setattr(runner, "_SETTLED_SECONDS", 0.2)
-    made = Checked(home, tmp_path)
-    yield made
-    made.stack.down()
+    fake = FakeStack(home, tmp_path)
+    yield fake
+    fake.stack.down()
 
 
-def test_unusable_configuration_leaves_the_running_runner_alone(checked):
-    checked.up()
-    before = checked.pid
+def test_invalid_configuration_keeps_running_runner(fake_stack):
+    fake_stack.up()
+    before = fake_stack.pid
     assert before
-    checked.refuse()
+    fake_stack.refuse()
     with pytest.raises(StackError, match=r"unknown key: tpoic(.|\n)*the running one goes on"):
-        checked.up("--only", "other")
-    assert checked.pid == before
-    checked.allow()
-    checked.up("--only", "other")
-    assert checked.pid not in (None, before)
+        fake_stack.up("--only", "other")
+    assert fake_stack.pid == before
+    fake_stack.allow()
+    fake_stack.up("--only", "other")
+    assert fake_stack.pid not in (None, before)
 
 
-def test_unusable_configuration_starts_no_runner(checked):
-    checked.refuse()
+def test_invalid_configuration_starts_no_runner(fake_stack):
+    fake_stack.refuse()
     with pytest.raises(StackError, match="unknown key: tpoic"):
-        checked.up()
-    assert checked.pid is None
+        fake_stack.up()
+    assert fake_stack.pid is None
 
 
-def test_up_to_date_runner_is_not_checked(checked):
-    checked.up()
-    checked.refuse()
-    checked.up()
-    assert checked.pid
+def test_up_to_date_runner_is_not_checked(fake_stack):
+    fake_stack.up()
+    fake_stack.refuse()
+    fake_stack.up()
+    assert fake_stack.pid
 
 
-def test_up_says_why_it_restarts_the_runner(checked, monkeypatch):
-    checked.up()
+def test_up_prints_reason_of_restart(fake_stack, monkeypatch):
+    fake_stack.up()
     monkeypatch.setenv("SINK_PLUGINS_OFF", "citizens")
-    checked.up()
-    assert "restarting runner: variable SINK_PLUGINS_OFF is new" in checked.completed.getvalue()
+    fake_stack.up()
+    assert "restarting runner: variable SINK_PLUGINS_OFF is new" in fake_stack.completed.getvalue()
 
 
-def test_up_says_that_a_plugin_is_gone(site, checked):
-    checked.up()
-    before = checked.pid
+def test_up_prints_removed_plugin(site, fake_stack):
+    fake_stack.up()
+    before = fake_stack.pid
     shutil.rmtree(site / "sink_dummy-1.0.dist-info")
-    checked.up()
-    assert "restarting runner: plugin dummy is gone" in checked.completed.getvalue()
-    assert checked.pid not in (None, before)
+    fake_stack.up()
+    assert "restarting runner: plugin dummy is gone" in fake_stack.completed.getvalue()
+    assert fake_stack.pid not in (None, before)
 
 
-def test_runner_that_ends_soon_is_not_up(checked, monkeypatch):
-    """It outlives the first look, and its mappings are not yet started."""
+def test_runner_that_exits_soon_is_not_up(fake_stack, monkeypatch):
+    """It is alive at the first check, when its mappings have not started yet."""
     monkeypatch.setattr(health, "_STARTED_SECONDS", 5)
-    checked.program.write_text(
+    fake_stack.program.write_text(
         f"#!{sys.executable}\nimport sys, time\n"
         "if '--check' not in sys.argv: time.sleep(1); sys.exit('the table is gone')\n"
     )
     with pytest.raises(PartDiedError, match="the table is gone"):
-        checked.up()
-    assert "runner is up" not in checked.completed.getvalue()
-    assert checked.pid is None
+        fake_stack.up()
+    assert "runner is up" not in fake_stack.completed.getvalue()
+    assert fake_stack.pid is None
 
 
-def test_restart_of_unknown_part_names_known_ones(checked):
+def test_restart_of_unknown_part_names_known_ones(fake_stack):
     with pytest.raises(StackError, match=r"unknown part runer; parts: .*runner, schedule"):
-        checked.stack.restart(["runer"], Options())
+        fake_stack.stack.restart(["runer"], Options())
 
 
-def test_restart_keeps_a_runner_whose_configuration_is_unusable(checked):
-    checked.up()
-    before = checked.pid
-    checked.refuse()
+def test_restart_with_invalid_configuration_keeps_runner(fake_stack):
+    fake_stack.up()
+    before = fake_stack.pid
+    fake_stack.refuse()
     with pytest.raises(StackError, match="unknown key: tpoic"):
-        checked.stack.restart(["runner"], Options(runner=[str(checked.program), "run"]))
-    assert checked.pid == before
+        fake_stack.stack.restart(["runner"], Options(runner=[str(fake_stack.program), "run"]))
+    assert fake_stack.pid == before
 
 
-# -- what the runner says of its mappings ------------------------------------------------------
+# -- states of the mappings --------------------------------------------------------------------
 
 STATES = {
     "apples": {"state": "running", "since": "2026-01-01T00:00:00+00:00"},
@@ -225,10 +225,10 @@ STATES = {
 
 
 @pytest.fixture
-def readyz(checked):
-    """A runner's /readyz at the port of the stack's settings."""
+def readyz(fake_stack):
+    """A fake /readyz of the runner, at the port of the stack's settings."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = json.dumps({"ready": False, "mappings": STATES}).encode()
             self.send_response(503)
@@ -238,8 +238,8 @@ def readyz(checked):
         def log_message(self, *_):
             pass
 
-    port = int(checked.stack.environment()["SINK_HEALTH_PORT"])
-    server = HTTPServer(("127.0.0.1", port), Answer)
+    port = int(fake_stack.stack.environment()["SINK_HEALTH_PORT"])
+    server = HTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield
@@ -249,9 +249,9 @@ def readyz(checked):
 
 
 @pytest.mark.usefixtures("readyz")
-def test_up_names_the_mappings_that_do_not_run(checked):
-    checked.up()
-    completed = checked.completed.getvalue()
+def test_up_names_the_mappings_that_do_not_run(fake_stack):
+    fake_stack.up()
+    completed = fake_stack.completed.getvalue()
     assert "runner is up" in completed
     assert "mapping pears is quarantined: topic 'pears' does not exist" in completed
     assert "mapping plums is stopped: more dead letters than the budget" in completed
@@ -259,27 +259,27 @@ def test_up_names_the_mappings_that_do_not_run(checked):
 
 
 @pytest.mark.usefixtures("readyz")
-def test_status_shows_quarantined_and_stopped_mappings(checked):
-    found = json.loads(status.as_json(checked.stack))["mappings"]
+def test_status_shows_quarantined_and_stopped_mappings(fake_stack):
+    found = json.loads(status.as_json(fake_stack.stack))["mappings"]
     assert {name: one["state"] for name, one in found.items()} == {
         name: one["state"] for name, one in STATES.items()
     }
     printed = io.StringIO()
-    status.show(checked.stack, Console(file=printed, width=200))
+    status.show(fake_stack.stack, Console(file=printed, width=200))
     assert "mappings: 1 of 3 running" in printed.getvalue()
     assert "mapping pears is quarantined: topic 'pears' does not exist" in printed.getvalue()
-    assert status.broken(checked.stack.settings) == ["pears", "plums"]
+    assert status.broken(fake_stack.stack.settings) == ["pears", "plums"]
 
 
-def test_status_without_a_runner_names_no_mapping(checked):
-    assert json.loads(status.as_json(checked.stack))["mappings"] == {}
-    assert status.broken(checked.stack.settings) == []
+def test_status_without_a_runner_names_no_mapping(fake_stack):
+    assert json.loads(status.as_json(fake_stack.stack))["mappings"] == {}
+    assert status.broken(fake_stack.stack.settings) == []
 
 
-# -- plugins whose folder is gone --------------------------------------------------------------
+# -- plugins whose folder is removed -----------------------------------------------------------
 
 
-def test_plugin_whose_folder_is_gone_is_an_orphan(site, tmp_path):
+def test_plugin_without_its_folder_is_orphan(site, tmp_path):
     assert "sink-dummy" not in orphans.orphaned()  # not editable: it has no folder
     folder = tmp_path / "plug ins" / "dummy"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a home remembers."""
+"""Settings that a home stores."""
 
 import base64
 import stat
@@ -32,19 +32,19 @@ def test_api_knows_local_key_by_hash(home):
     assert exported["SINK_API_LOCAL_KEY_HASH"] == completed
 
 
-def test_file_is_for_its_owner_only(home):
+def test_file_is_readable_by_owner_only(home):
     prepare(home)
     assert stat.S_IMODE(home.settings.stat().st_mode) == 0o600
 
 
-def test_port_of_running_part_is_kept_without_looking(home):
-    """Its port is taken, by ourselves."""
+def test_port_of_running_part_is_kept(home):
+    """The part itself listens on the port."""
     first = prepare(home)
     again = prepare(home, {"SINK_STACK_PORT_KAFKA": "1"}, ours=lambda _: True)
     assert again.port("kafka") == first.port("kafka")
 
 
-def test_exports_hold_no_administrator_password(home):
+def test_exports_contain_no_administrator_password(home):
     exported = prepare(home).exported()
     assert set(exported) == {
         "SINK_KAFKA",
@@ -67,7 +67,7 @@ def test_exports_hold_no_administrator_password(home):
     assert "://sink_reader:" in exported["SINK_SMART_CITIZEN_READER_DSN"]
 
 
-def test_restored_database_is_where_its_own_server_is(home):
+def test_restored_database_has_port_of_its_server(home):
     known = prepare(home)
     before = known.exported()
     found = settings.remember(home, known, **{settings.own_port("smart_citizen"): "12345"})
@@ -82,7 +82,7 @@ def test_restored_database_is_where_its_own_server_is(home):
     assert all(":12345/" in after[name] for name in changed)
 
 
-def test_every_port_is_on_the_loopback(home):
+def test_every_address_is_on_loopback(home):
     for value in prepare(home).exported().values():
         assert "0.0.0.0" not in value
         assert "localhost" not in value

@@ -1,4 +1,4 @@
-"""What both databases promise to every role, and to every row, on a real server."""
+"""Privileges of the roles, triggers and checks in both databases, on a PostgreSQL server."""
 
 import os
 from collections.abc import Iterator
@@ -64,9 +64,7 @@ def test_no_role_may_create_in_public(session: Sessions, database: str, role: Ro
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_a_stranger_may_not_even_connect(
-    postgres: Postgres, databases: Sessions, database: str
-) -> None:
+def test_other_role_may_not_connect(postgres: Postgres, databases: Sessions, database: str) -> None:
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
         admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
         try:
@@ -81,7 +79,7 @@ def test_a_stranger_may_not_even_connect(
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_capture_reads_exactly_what_is_published(session: Sessions, database: str) -> None:
+def test_capture_reads_published_tables_only(session: Sessions, database: str) -> None:
     connection = session(database, "sink_capture")
     published = connection.execute(
         """SELECT format('%I.%I', schemaname, tablename)::regclass::text
@@ -91,7 +89,7 @@ def test_capture_reads_exactly_what_is_published(session: Sessions, database: st
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_capture_writes_nothing_but_heartbeat_and_signals(session: Sessions, database: str) -> None:
+def test_capture_writes_heartbeat_and_signals_only(session: Sessions, database: str) -> None:
     connection = session(database, "sink_capture")
     writable = {
         "INSERT": {"cdc.heartbeat", "cdc.debezium_signal"},
@@ -165,7 +163,7 @@ def test_reader_writes_nothing(session: Sessions, database: str) -> None:
         (CITIZEN, "feedback", {"resolution", "subject"}),
     ],
 )
-def test_reader_does_not_see_what_must_not_leave(
+def test_reader_may_not_read_internal_columns(
     session: Sessions, database: str, relation: str, hidden: set[str]
 ) -> None:
     readable = session.columns(database, "sink_reader", "SELECT", relation)
@@ -198,7 +196,7 @@ def test_reader_does_not_see_what_must_not_leave(
     ],
     ids=str,
 )
-def test_reader_may_look_up_what_the_flows_do(
+def test_reader_may_run_lookups_of_flows(
     session: Sessions, database: str, lookup: LiteralString
 ) -> None:
     session(database, "sink_reader").execute(lookup)
@@ -243,7 +241,7 @@ def insert_citizen(connection: psycopg.Connection) -> object:
         (CITIZEN, "feedback", "INSERT INTO feedback (type, message) VALUES ('RATING', 'm')"),
     ],
 )
-def test_update_stamps_time_of_its_transaction(
+def test_update_sets_time_of_transaction(
     session: Sessions, database: str, relation: str, insert: LiteralString
 ) -> None:
     connection = session(database, "admin")
@@ -257,7 +255,7 @@ def test_update_stamps_time_of_its_transaction(
     assert stored.fetchall() == [(True,)]
 
 
-def test_time_that_portal_gave_survives_trigger(session: Sessions) -> None:
+def test_trigger_keeps_time_set_by_portal(session: Sessions) -> None:
     connection = session(WAREHOUSE, "sink_writer")
     connection.execute("INSERT INTO golden_records (full_name) VALUES ('A')")
     connection.execute("UPDATE golden_records SET source_updated_at = '2020-01-01'")
@@ -303,7 +301,7 @@ def test_application_number_beyond_six_digits_is_not_cut(session: Sessions) -> N
         ("email", "a***@example.in", "asha@example.in"),
     ],
 )
-def test_the_portal_refuses_an_unmasked_value(
+def test_portal_refuses_unmasked_value(
     session: Sessions, column: str, masked: str, plain: str
 ) -> None:
     connection = session(CITIZEN, "sink_writer")
@@ -316,7 +314,7 @@ def test_the_portal_refuses_an_unmasked_value(
         connection.execute(insert, (plain,))
 
 
-def test_the_portal_refuses_an_income_band(session: Sessions) -> None:
+def test_portal_refuses_income_band(session: Sessions) -> None:
     connection = session(CITIZEN, "sink_writer")
     with pytest.raises(errors.CheckViolation):
         connection.execute(
@@ -326,6 +324,6 @@ def test_the_portal_refuses_an_income_band(session: Sessions) -> None:
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_a_default_timestamp_is_utc(session: Sessions, database: str) -> None:
+def test_default_timestamp_is_in_utc(session: Sessions, database: str) -> None:
     row = session(database, "admin").execute("SHOW timezone").fetchone()
     assert row == ("UTC",)

@@ -1,4 +1,4 @@
-"""What the sink may write in both databases, and what it may not, on a real server."""
+"""Privileges of the runner's writer role in both databases, on a PostgreSQL server."""
 
 import os
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def session(databases: Sessions) -> Iterator[Sessions]:
         (WAREHOUSE, "scheme_master", set()),
     ],
 )
-def test_writer_reads_nothing_that_only_lookups_need(
+def test_writer_may_not_read_lookup_tables(
     session: Sessions, database: str, relation: str, readable: set[str]
 ) -> None:
     assert session.columns(database, "sink_writer", "SELECT", relation) == readable
@@ -54,7 +54,7 @@ def test_writer_reads_nothing_that_only_lookups_need(
     "relation",
     ["citizens", "service_applications", "documents", "feedback", "citizen_identity_map"],
 )
-def test_writer_cannot_write_what_the_portal_owns(session: Sessions, relation: str) -> None:
+def test_writer_may_not_write_tables_of_portal(session: Sessions, relation: str) -> None:
     connection = session(CITIZEN, "sink_writer")
     for privilege in ("INSERT", "UPDATE"):
         assert session.columns(CITIZEN, "sink_writer", privilege, relation) == set()
@@ -71,13 +71,13 @@ def test_writer_cannot_write_what_the_portal_owns(session: Sessions, relation: s
         "alerts.ml_alert_outbox",
     ],
 )
-def test_writer_cannot_touch_other_tables_in_warehouse(session: Sessions, relation: str) -> None:
+def test_writer_may_not_write_other_warehouse_tables(session: Sessions, relation: str) -> None:
     for privilege in ("SELECT", "INSERT", "UPDATE"):
         assert session.columns(WAREHOUSE, "sink_writer", privilege, relation) == set()
     assert not session.tables(WAREHOUSE, "sink_writer", "DELETE") & {relation}
 
 
-def test_writer_leaves_hindi_texts_and_dates_alone(session: Sessions) -> None:
+def test_writer_may_not_write_hindi_texts_and_dates(session: Sessions) -> None:
     connection = session(CITIZEN, "sink_writer")
     theirs = {"name_hindi", "description_hindi", "start_date", "end_date"}
     for privilege in ("INSERT", "UPDATE"):
@@ -86,7 +86,7 @@ def test_writer_leaves_hindi_texts_and_dates_alone(session: Sessions) -> None:
     assert denied(connection, "UPDATE schemes SET name_hindi = 'x'")
 
 
-def test_writer_updates_no_key_of_golden_record(session: Sessions) -> None:
+def test_writer_may_not_update_key_of_golden_record(session: Sessions) -> None:
     allowed = session.columns(WAREHOUSE, "sink_writer", "UPDATE", "golden_records")
     assert not allowed & {"gr_id", "family_id", "citizen_id", "jan_aadhaar", "status", "updated_at"}
     assert {"full_name", "district_id", "source_updated_at", "review_required"} <= allowed
@@ -111,14 +111,14 @@ def test_writer_updates_no_key_of_golden_record(session: Sessions) -> None:
         ),
     ],
 )
-def test_writer_deletes_only_where_a_flow_does(
+def test_writer_may_delete_only_in_targets_of_flows(
     session: Sessions, database: str, allowed: set[str]
 ) -> None:
     assert session.tables(database, "sink_writer", "DELETE") == allowed
     assert session.tables(database, "sink_writer", "TRUNCATE") == set()
 
 
-# What a flow does, done as its writer: staged in a temporary table, merged by ON CONFLICT.
+# The statements of a flow, run as the writer: staged in a temporary table, then merged.
 
 
 def test_writer_can_stage_and_merge_golden_records(session: Sessions) -> None:

@@ -1,4 +1,4 @@
-"""The stack as a whole, for real."""
+"""The running stack."""
 
 import contextlib
 import io
@@ -40,7 +40,7 @@ def test_second_up_is_quick_and_restarts_nothing(stack):
     assert pids(stack) == before
 
 
-def test_programs_start_from_kept_classes(stack, tmp_path):
+def test_programs_use_archived_classes(stack, tmp_path):
     """The first process that ends writes the archive that the next one reads."""
     layout, versions = stack.stack.layout, stack.stack.versions
     programs = Installer(layout, versions, os.environ).programs()
@@ -54,8 +54,8 @@ def test_programs_start_from_kept_classes(stack, tmp_path):
         assert b"-XX:+AutoCreateSharedArchive" in Path(f"/proc/{running.pid}/cmdline").read_bytes()
 
 
-def test_views_of_the_specification_answer_before_a_runner(stack):
-    """`up` makes the tables that they read, also where the databases are filled already."""
+def test_views_of_specification_exist_before_runner_starts(stack):
+    """`up` creates the tables that they read, also in databases that have data already."""
     for database in ("smart_warehouse", "smart_citizen"):
         with stack.admin(database) as admin:
             admin.execute("DROP SCHEMA sink CASCADE")
@@ -79,8 +79,8 @@ def test_killed_part_is_down_until_next_up(stack):
     assert (after["postgres"], after["kafka"]) == (before["postgres"], before["kafka"])
 
 
-def test_debezium_that_ends_is_started_again(stack):
-    """By the supervisor and not by `up`; status counts it, and capture goes on."""
+def test_exited_debezium_is_restarted(stack):
+    """The supervisor restarts it, not `up`; the status counts it, and capture continues."""
     before = warehouse(stack)
     os.kill(before["pid"], signal.SIGKILL)
     bound = time.monotonic() + 90
@@ -107,7 +107,7 @@ def warehouse(stack):
 
 
 def test_new_schema_survives_crash_of_registry(stack):
-    """Its id is in records already: given to another schema, it would decode them as nonsense."""
+    """Records contain its id already: another schema with that id would decode them wrongly."""
     texts = [json.dumps({"type": "record", "name": f"R{n}", "fields": []}) for n in range(20)]
     numbers = [register(stack, text) for text in texts]
     stack.kill("registry")
@@ -141,7 +141,7 @@ def test_status_has_parts_ports_versions_memory_lag(stack):
     }
 
 
-def test_lag_is_what_group_has_not_committed(stack):
+def test_lag_counts_uncommitted_records_of_group(stack):
     topic = TopicPartition("smart_citizen.cdc.heartbeat", 0)
     stack.recorder().read(topic.topic, 2)
     consumer = KafkaConsumer(bootstrap_servers=stack.kafka, group_id="sink.lagging")
@@ -151,8 +151,8 @@ def test_lag_is_what_group_has_not_committed(stack):
     assert status.group_lag(stack.settings)["sink.lagging"] >= 2
 
 
-def test_idle_slot_moves_on_with_the_heartbeat(stack):
-    """The other database writes; this one's slot must not hold the log back."""
+def test_heartbeat_advances_idle_slot(stack):
+    """The slot of an idle database must not retain the log while the other database writes."""
     with stack.admin("smart_warehouse") as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.noise (id INT)")
         connection.execute("INSERT INTO public.noise SELECT generate_series(1, 100000)")
@@ -164,7 +164,7 @@ def test_idle_slot_moves_on_with_the_heartbeat(stack):
     assert status.slot_lag(stack.settings)["smart_citizen/sink_citizen"] < 1_000_000
 
 
-def test_nothing_runs_as_superuser_but_the_administrator(stack):
+def test_only_administrator_is_superuser(stack):
     with stack.admin("smart_citizen") as connection:
         superusers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall()
     assert superusers == [("postgres",)]
@@ -201,7 +201,7 @@ def listening():
         yield from (line.split() for line in lines if line.split()[3] == "0A")
 
 
-def test_logs_hold_no_password(stack):
+def test_logs_contain_no_password(stack):
     secrets = [text for name, text in stack.settings.values.items() if "PASSWORD" in name]
     for path in logs.files(stack.stack.layout, None):
         text = path.read_text(errors="replace")
@@ -214,7 +214,7 @@ def test_error_of_statement_leaves_no_row_in_log(stack):
     assert "secret of a row" not in stack.stack.layout.log("postgres").read_text()
 
 
-def test_show_says_that_there_is_nothing_to_show(stack):
+def test_show_needs_demo_data(stack):
     for database, table in {
         "smart_warehouse": "golden_records",
         "smart_citizen": "citizens",
@@ -225,7 +225,7 @@ def test_show_says_that_there_is_nothing_to_show(stack):
         list(show.show(stack.settings, Console(file=io.StringIO()), timeout=0.1, catch_up=0))
 
 
-def test_show_explains_a_change_that_never_arrives(stack):
+def test_show_explains_missing_change(stack):
     with stack.admin("smart_warehouse") as connection:
         connection.execute(
             "INSERT INTO public.golden_records (gr_id, jan_aadhaar)"

@@ -1,4 +1,4 @@
-"""What the status lists, without a stack."""
+"""The parts that the status lists, without a running stack."""
 
 import io
 import sys
@@ -23,7 +23,7 @@ def names(stack):
     return {part.name for part in status.parts(stack, stack.settings)}
 
 
-def test_the_schedules_are_a_part(stack):
+def test_scheduler_is_a_part(stack):
     assert "schedule" in names(stack)
     assert not names(stack) & set(airflow.PARTS)
 

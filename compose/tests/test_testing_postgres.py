@@ -1,4 +1,4 @@
-"""Where the servers of the tests keep their data."""
+"""The folder where test servers of PostgreSQL store their data."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ GIGABYTE = 1 << 30
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in place of /dev/shm, on a machine with 12 GB of memory, all of it free."""
+    """Replace /dev/shm by a folder, on a machine with 12 GB of free memory."""
     monkeypatch.setattr(testing_postgres, "_MEMORY", tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=12 * GIGABYTE))
     monkeypatch.setattr(testing_postgres, "_available_memory", lambda: 12 * GIGABYTE)
@@ -29,10 +29,8 @@ def test_data_is_in_memory_if_each_process_fits(
     assert testing_postgres._folder() == (memory if fits else None)
 
 
-def test_data_is_not_in_memory_that_programs_use(
-    memory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file system in memory is as large as the memory that it would take."""
+def test_data_is_on_disk_if_memory_is_short(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of a file system in memory does not say how much memory is free."""
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "4")
     monkeypatch.setattr(testing_postgres, "_available_memory", lambda: 11 * GIGABYTE)
     assert testing_postgres._folder() is None

@@ -1,4 +1,4 @@
-"""The topics file: complete, and nothing in it is a slip of the pen."""
+"""The topics file is complete and contains no misspelt property."""
 
 import logging
 import re
@@ -55,7 +55,7 @@ def test_misspelt_word_is_error_that_names_topic(tmp_path, entry):
         topics.declared(path)
 
 
-def test_every_property_is_explained():
+def test_every_property_is_documented():
     text = (ROOT / "debezium-config" / "README.md").read_text()
     words = set(re.findall(r"[A-Za-z0-9-]+", text))
     for path in (ROOT / "debezium-config").glob("*.properties"):
@@ -76,8 +76,8 @@ def test_every_captured_table_is_published(direction):
 
 
 @pytest.mark.stack
-def test_admin_leaves_kafka_s_logger_as_it_was(stack):
-    """A program that lists topics must still hear what its own consumers say."""
+def test_admin_does_not_change_logger_of_kafka(stack):
+    """A program that lists topics still gets the log lines of its own consumers."""
     logger = logging.getLogger("kafka")
     before = logger.level
     with topics.admin(stack.kafka) as client:

@@ -1,4 +1,4 @@
-"""Which commands, options and arguments both programs have: a public interface."""
+"""The commands, options and arguments of both programs, which are a public interface."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ LISTED = Path(__file__).with_name("command_line.txt")
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """Yield the command and all below it, by the words that call them."""
+    """Yield the command and its subcommands, each with its full name."""
     yield name, command
     if isinstance(command, click.Group):
         ctx = click.Context(command)
@@ -79,7 +79,7 @@ def help_of(name: str, command: click.Command) -> str:
     return command.get_help(click.Context(command, info_name=name, terminal_width=80))
 
 
-def test_list_of_commands_says_what_their_help_says() -> None:
+def test_listed_description_is_that_of_help() -> None:
     ctx = click.Context(program.program)
     found = {
         name: program.program.get_command(ctx, name).help.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""What every command of both programs offers."""
+"""Options that every command of both programs has."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from ..support.pages import PAGES
 from .test_command_line import PROGRAMS, all_commands
 
 ROOT = Path(__file__).parents[2]
-# They act, serve or stream, and print no table or state.
+# Commands that act, serve or stream, and print neither a table nor a state.
 ACTING = {
     *("sink-runner run", "sink-runner api", "sink-runner api-key new", "sink-runner new"),
     *("sink-runner dlq export", "sink-runner policies pull", "sink-runner policies push"),
@@ -42,14 +42,16 @@ _COMMAND = re.compile(
 
 
 def documented_commands() -> list[str]:
-    """The commands in the documentation, but for those that are abridged."""
-    found = {one for page in PAGES for one in _COMMAND.findall(page.read_text(encoding="utf-8"))}
-    return sorted(one for one in found if not re.search(r"\[|…|\.\.\.", one))
+    """Return the commands in the documentation, except abridged ones."""
+    commands = {
+        command for page in PAGES for command in _COMMAND.findall(page.read_text(encoding="utf-8"))
+    }
+    return sorted(command for command in commands if not re.search(r"\[|…|\.\.\.", command))
 
 
 @pytest.fixture(scope="module")
 def commands():
-    """The commands that have no commands of their own."""
+    """The commands without subcommands."""
     return {
         name: command
         for name, command in all_commands().items()
@@ -58,7 +60,7 @@ def commands():
 
 
 def parse(command: click.Command, arguments: list[str], parent: click.Context | None = None):
-    """Parse the arguments of the command and of those below it, and run nothing."""
+    """Parse the arguments of the command and its subcommands without running them."""
     with command.make_context(command.name, arguments, parent=parent) as ctx:
         rest = [*ctx._protected_args, *ctx.args]
         if isinstance(command, click.Group):
@@ -75,12 +77,12 @@ def run(command: str, **options) -> subprocess.CompletedProcess:
 
 
 def test_every_command_that_prints_a_state_offers_json(commands):
-    offer = {
+    with_json = {
         name
-        for name, one in commands.items()
-        if any("--json" in param.opts for param in one.params)
+        for name, command in commands.items()
+        if any("--json" in param.opts for param in command.params)
     }
-    assert commands.keys() - offer == ACTING
+    assert commands.keys() - with_json == ACTING
 
 
 @pytest.mark.parametrize("command", WITHOUT_A_STACK)
@@ -94,7 +96,7 @@ def test_json_of_configuration_hides_secrets_and_names_sources(monkeypatch):
     monkeypatch.setenv("SINK_API_SECRET", "s3cr3t-of-the-api")
     result = run("sink-runner config --json")
     assert "s3cr3t-of-the-api" not in result.stdout
-    keys = {one["key"]: one for one in json.loads(result.stdout)}
+    keys = {setting["key"]: setting for setting in json.loads(result.stdout)}
     assert keys["api.secret"]["values"] == [
         {"key": "api.secret", "value": "***", "source": "from env SINK_API_SECRET"}
     ]
@@ -102,8 +104,8 @@ def test_json_of_configuration_hides_secrets_and_names_sources(monkeypatch):
 
 
 @pytest.mark.parametrize("command", documented_commands())
-def test_documented_command_is_one(command):
-    """A command that is only named may lack what it requires."""
+def test_documented_command_exists(command):
+    """A command that the documentation only mentions may lack required arguments."""
     program, *arguments = shlex.split(re.sub(r"\bID\b", "1", command))
     with suppress(
         click.MissingParameter, click.exceptions.NoArgsIsHelpError, click.exceptions.Exit
@@ -112,7 +114,7 @@ def test_documented_command_is_one(command):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_version_is_the_installed_one(program):
+def test_version_is_that_of_distribution(program):
     assert run(f"{program} --version").stdout == f"{program} {version(program)}\n"
 
 

@@ -10,7 +10,7 @@ import pytest
 from ..support import console
 from ..support.pages import PAGES, ROOT
 
-# Which test runs the blocks of a page.
+# The test that runs the blocks of each page.
 RUN_BY = {
     "docs/tutorial.md": "tests/postgres/test_tutorial.py",
     "docs/guide/databases.md": "tests/stack/test_own_databases.py",
@@ -42,11 +42,11 @@ def test_pages_with_blocks_have_test_that_runs_them() -> None:
 
 
 @pytest.mark.parametrize(("page", "test"), RUN_BY.items())
-def test_test_that_runs_a_page_names_it(page: str, test: str) -> None:
+def test_test_of_page_names_it(page: str, test: str) -> None:
     assert page in (ROOT / test).read_text(encoding="utf-8")
 
 
-def test_blocks_of_commands_have_a_prompt() -> None:
+def test_blocks_of_commands_have_prompt() -> None:
     for page, block in BLOCKS:
         assert block.text.startswith("$ ") or block.reason, page
 
@@ -56,7 +56,7 @@ def test_masking_commands_run_as_written() -> None:
     console.run(ROOT / "ranger-policies/README.md", ROOT, {"PATH": path})
 
 
-def test_failed_or_unexpected_command_is_noticed(tmp_path: Path) -> None:
+def test_failed_command_or_unexpected_output_is_error(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     for text in ("$ false\n", "$ echo one\ntwo\n", "$ echo one\n…\ntwo\n"):
         page.write_text(f"```console\n{text}```\n")
@@ -67,7 +67,7 @@ def test_failed_or_unexpected_command_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_blocks_of_settings_and_code_can_be_read(page: Path) -> None:
+def test_blocks_of_settings_and_code_are_valid(page: Path) -> None:
     for language, text in console.code_blocks(page):
         match language:
             case "toml":

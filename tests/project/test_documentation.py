@@ -1,4 +1,4 @@
-"""Links, commands, paths and settings that the pages name exist."""
+"""Links, make targets, paths and settings in the documentation exist."""
 
 import json
 import re
@@ -26,12 +26,12 @@ def read(name: str) -> str:
 
 
 def prose(page: Path) -> str:
-    """The page without its blocks of code."""
+    """Return the page without its blocks of code."""
     return _CODE.sub("", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as a link names them."""
+    """Return the anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -47,7 +47,7 @@ def settings() -> set[str]:
     """Every key of the configuration."""
     command = [Path(sys.executable).with_name("sink-runner"), "config", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    return {one["key"] for one in json.loads(result.stdout)}
+    return {setting["key"] for setting in json.loads(result.stdout)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -86,7 +86,7 @@ class TestEveryDecision:
     def test_fits_on_one_page(self, decision: Path) -> None:
         assert len(decision.read_text(encoding="utf-8").splitlines()) <= 60
 
-    def test_names_the_modules_that_hold_it(self, decision: Path) -> None:
+    def test_names_modules_that_implement_it(self, decision: Path) -> None:
         assert re.search(r"`sink_runner/\w[\w/]+\.py`", decision.read_text(encoding="utf-8"))
 
     def test_is_in_the_index(self, decision: Path) -> None:
@@ -112,7 +112,7 @@ def test_license_is_named_by_every_distribution() -> None:
         assert tomllib.loads(project.read_text())["project"]["license"] == "Apache-2.0", project
 
 
-def test_license_is_the_whole_text() -> None:
+def test_license_is_complete() -> None:
     text = read("LICENSE")
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text

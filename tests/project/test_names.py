@@ -1,4 +1,4 @@
-"""Names of tests say subject and behaviour in a few words."""
+"""Names of tests have at most eight words."""
 
 import ast
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ def long_names(file: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "reported"),
     [
         ("test_name_of_eight_words_is_still_short_enough", []),
         ("test_name_of_nine_words_is_one_word_too_long", ["refused"]),
         ("names_of_helpers_may_be_as_long_as_they_need_to_be", []),
     ],
 )
-def test_long_name_is_found(tmp_path: Path, name: str, found: list[str]) -> None:
+def test_long_name_is_reported(tmp_path: Path, name: str, reported: list[str]) -> None:
     file = tmp_path / "test_file.py"
     file.write_text(f"class TestOne:\n    def {name}(self):\n        pass\n")
-    assert list(long_names(file)) == [name for _ in found]
+    assert list(long_names(file)) == [name for _ in reported]

@@ -1,4 +1,4 @@
-"""What the front page shows is true."""
+"""The README is correct: its links, commands, tests and example plugin."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_it_is_one_page() -> None:
+def test_readme_is_one_page() -> None:
     assert len(README.splitlines()) <= 120
 
 
@@ -41,27 +41,27 @@ def test_every_make_command_is_a_target(command: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_resolves() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / link).exists(), link
 
 
-class TestThePlugin:
+class TestExamplePlugin:
     @pytest.fixture(autouse=True)
     def installed(self, site) -> None:
         (code,) = blocks("python")
         site.plugin("orders", code)
 
-    def test_it_fits_on_a_page(self) -> None:
+    def test_plugin_fits_on_a_page(self) -> None:
         (code,) = blocks("python")
         assert len(code.splitlines()) <= 40
 
-    def test_it_loads(self) -> None:
+    def test_plugin_loads(self) -> None:
         plugin = discovery.installed()["orders"]
         discovery.load(plugin)
         assert plugin.errors == []
 
-    def test_it_does_what_it_says(self) -> None:
+    def test_plugin_behaves_as_described(self) -> None:
         sink = Harness("orders")
         order = {**ORDER, "updated_at": "2026-01-01T00:00:00Z", "state": "open"}
         row = sink.send(create(**order)).row
@@ -76,7 +76,7 @@ class TestThePlugin:
         assert sink.send(create(**order | {"state": "cancelled"})).leaves == [(("1",), Delete())]
 
 
-def test_the_command_for_a_new_plugin_works(call, tmp_path: Path, monkeypatch) -> None:
+def test_command_for_new_plugin_works(call, tmp_path: Path, monkeypatch) -> None:
     (command,) = re.findall(r"`sink-runner (new [^`]+)`", README.replace("\n", " "))
     monkeypatch.chdir(tmp_path)
     code, _, errors = call(*shlex.split(command))
@@ -84,7 +84,7 @@ def test_the_command_for_a_new_plugin_works(call, tmp_path: Path, monkeypatch) -
     assert (tmp_path / "plugins/orders/pyproject.toml").exists()
 
 
-def test_the_table_of_switches_names_real_ones(call, configured) -> None:
+def test_table_of_switches_names_existing_ones(call, configured) -> None:
     configured()
     page = (ROOT / "docs/guide/plugins.md").read_text()
     code, out, _ = call("run", "--help")

@@ -1,4 +1,4 @@
-"""A record that one part of the stack accepts is not refused by the next one."""
+"""Each part of the stack accepts the records that the previous part accepts."""
 
 import re
 import tomllib
@@ -41,7 +41,7 @@ def test_binary_row_with_its_before_image_fits_producer() -> None:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_each_limit_is_at_least_the_one_before(broker: str) -> None:
+def test_each_limit_is_at_least_previous_one(broker: str) -> None:
     settings = {
         name: int(value) for name, value in BROKERS[broker].items() if name.endswith("bytes")
     }
@@ -62,7 +62,7 @@ def test_consumers_fetch_what_the_broker_stores() -> None:
     settings = librdkafka._SETTINGS
     assert settings["message.max.bytes"] == record_size.STORED_BYTES
     assert settings["fetch.max.bytes"] >= record_size.STORED_BYTES
-    # librdkafka refuses a configuration that leaves no room for the answer's own fields.
+    # librdkafka refuses a configuration without room for the fields of the response.
     assert settings["receive.message.max.bytes"] >= settings["fetch.max.bytes"] + 512
 
 

@@ -1,4 +1,4 @@
-"""Whatever the code offers is in the generated reference, and has a runbook where it needs one."""
+"""The generated reference is complete, and alerts and dead letters have runbooks."""
 
 import inspect
 import itertools
@@ -39,13 +39,13 @@ def pages() -> dict[str, str]:
 
 
 def sections(page: str) -> dict[str, str]:
-    """The text below each heading of the second level."""
+    """Return the text below each heading of the second level."""
     parts = re.split(r"^## `(.+)`$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def rows(page: str) -> set[str]:
-    """What the first cell of each row names."""
+    """Return the name in the first cell of each row."""
     return set(re.findall(r"^\| \[?`([^`]+)`", page, re.MULTILINE))
 
 

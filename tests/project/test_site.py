@@ -1,4 +1,4 @@
-"""The documentation site builds without a warning, and needs no other host."""
+"""The documentation site builds without a warning, and loads nothing from other hosts."""
 
 import hashlib
 import os
@@ -12,14 +12,14 @@ import pytest
 
 from ..support.pages import PAGES, ROOT
 
-# What a browser loads for a page; a link to another site is followed by the reader only.
+# The attributes whose URL a browser loads itself, unlike a link, which the reader follows.
 _LOADED = re.compile(
     r"<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"' >]+)"
 )
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """Build as `make docs` does."""
+    """Build the site as `make docs` does."""
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
         cwd=root,
