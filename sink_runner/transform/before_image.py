@@ -1,4 +1,4 @@
-"""The row before a change, as it would have been written: what a contested mapping compares."""
+"""The before image as a target row, for mappings that compare it with the current target row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Values = tuple[Any, ...]
 def base_of(
     incoming: Incoming, key: Values, key_at: Collection[int], looked_up: Collection[int]
 ) -> Values | None:
-    """None where it is not known or had another key; what is to be looked up is so later."""
+    """Return the before image as a target row; None if it is unknown or has another key.
+
+    Its lookup columns keep the values to look up; `looked_up_too` replaces them.
+    """
     before = incoming.decoded.before
     if before is None or ABSENT in before or set(looked_up) & set(key_at):
         return None
@@ -26,9 +29,9 @@ def base_of(
 
 
 def looked_up_too(change: Write, at: int, found: Mapping[Any, Any], *, merges: bool) -> Write:
-    """The change with what was found for the row before; by `found`'s texts, as for the row itself.
+    """Return the change with the lookup column of its before image replaced by the value found.
 
-    Where changes are merged, another spelling of an equal value does not count as a change.
+    If changes are merged, two values that find the same one do not count as a change.
     """
     if change.base is None:
         return change
@@ -41,12 +44,12 @@ def looked_up_too(change: Write, at: int, found: Mapping[Any, Any], *, merges: b
 
 
 def columns_before(mapping: TableMapping) -> tuple[str, ...]:
-    """The source columns that the mapping needs of a row before its change."""
+    """Return the source columns that the mapping needs in a before image."""
     return mapping.source_columns if mapping.needs_before_image else key_sources(mapping)
 
 
 def key_sources(mapping: TableMapping) -> tuple[str, ...]:
-    """The source columns that the target's key is made of."""
+    """Return the source columns from which the target's key is made."""
     key = mapping.derived.key if mapping.derived else mapping.key
     used = [name for c in mapping.columns if c.name in key for name in c.sources]
     return tuple(dict.fromkeys(used))

@@ -1,4 +1,4 @@
-"""Compile a mapping: its plugins frozen, its columns with their types and masks."""
+"""Compile a mapping: the steps of its plugins, and its columns with their types and masks."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from .target_lookups import ResolveInTarget, TargetLookups
 
 @dataclass(frozen=True, slots=True)
 class CompiledMapping:
-    """A mapping, its plugins frozen and its columns compiled."""
+    """A mapping whose steps and columns are compiled."""
 
     columns: Sequence[TargetColumn]
     chain: Chain
     route: Route
     hooks: Hooks
     unmasked: frozenset[str] = frozenset()
-    """The columns without personal data, whose values people may see in reports."""
+    """The columns without personal data, whose values reports may contain."""
     identity: KeyIdentity = KeyIdentity.SOURCE_ROW
     """Which source rows the target's keys come from."""
     origins: Origins = NOT_READ
-    """Where the values come from, as the databases reported at start."""
+    """The origins of the values, as the databases reported at the start."""
     source_key: Collection[str] = ()
     """The source's key columns."""
     source_key_unmasked: bool = False
-    """Whether people may see them in reports: none of them is personal."""
+    """Whether reports may contain the values of the source key: none of its columns is personal."""
 
     @property
     def target_lookups(self) -> TargetLookups | None:
-        """The lookups to do in the write transaction, if there are any."""
+        """The lookups to run in the write transaction; None if the mapping has none."""
         return self.route if self.route.reads_target else None
 
 
@@ -66,13 +66,13 @@ def compile_mapping(
     trace: Callable[[Chain], Chain] = lambda chain: chain,
     is_echo: Callable[[str], bool] = lambda _origin: False,
 ) -> CompiledMapping:
-    """Freeze the mapping's plugins and compile its columns.
+    """Compile the steps and the columns of a mapping.
 
-    `catalog` has the columns of the target.  `origins` are where the values come from, NOT_READ in
-    tests without a database.  `resolve_in_target` answers the lookups that read the target itself,
-    in the write transaction; without it `resolve` answers them all.  `trace` may wrap the steps of
-    the chain.  `is_echo` gets a replication origin that no plugin here has, and says whether its
-    changes come from this mapping's target.
+    `catalog` has the columns of the target.  `origins` are the origins of the values, NOT_READ in
+    tests without a database.  `resolve_in_target` runs the lookups that read the target itself, in
+    the write transaction; without it `resolve` runs all lookups.  `trace` may wrap the steps of the
+    chain.  `is_echo` gets the replication origin of another process and returns whether its changes
+    come from this mapping's target.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -151,9 +151,9 @@ def target_columns(
     policies: Policies,
     origins: Origins = NOT_READ,
 ) -> list[TargetColumn]:
-    """The staged columns with their types and masks.
+    """Return the staged columns with their types and masks.
 
-    Raises PolicyError that names every personal column without a policy.
+    Raises a PolicyError that names every personal column without a policy.
     """
     made, faults = [], []
     for column in staged(mapping.columns):
@@ -174,9 +174,9 @@ def target_columns(
 def _mask(
     mapping: TableMapping, column: Column, policies: Policies, origins: Origins
 ) -> Converter | None:
-    """The mask that the policies give a column's origins on their way to the target.
+    """Return the mask that the policies demand for a column of the target.
 
-    The group that reads a target is named like its database.
+    The principal is the group that has the name of the target's database.
     """
     principal = group_principal(mapping.target_table.database)
     masks = [origin.decide(policies, principal) for origin in carried(mapping, column, origins)]
@@ -246,7 +246,7 @@ def mappings_of(plugins: Iterable[discovery.Plugin]) -> dict[str, TableMapping]:
 
 
 def _echoes(mapping: TableMapping, plugins: Iterable[discovery.Plugin]) -> frozenset[str]:
-    """The mappings whose writes this one would only carry back to where they came from."""
+    """Return the mappings whose writes this mapping would copy back to their source."""
     return frozenset(
         plugin.name
         for plugin in plugins
@@ -257,7 +257,7 @@ def _echoes(mapping: TableMapping, plugins: Iterable[discovery.Plugin]) -> froze
 
 
 def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> None:
-    """Raise ConfigError: a row that the owner deleted looks like one that has not arrived yet."""
+    """Raise ConfigError if deletes cannot be told from rows that have not arrived yet."""
     for other in echoes:
         if isinstance(mapping.on_delete, Delete | SetColumns):
             raise ConfigError(

@@ -23,12 +23,12 @@ from .steps import Chain
 from .tombstones import TombstoneRemovals
 
 DecodedValue: TypeAlias = Decoded | DecodeError | None
-"""An event, why there is none, or None for a message without a value."""
+"""An event, the error that prevents it, or None for a message without a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSource:
-    """How a pipeline reads the messages of one kind of source."""
+    """The functions by which a pipeline reads the messages of one kind of source."""
 
     decode: Callable[[Sequence[Message]], Sequence[DecodedValue]]
     """Decode messages, one result for each."""
@@ -41,9 +41,9 @@ class EventSource:
     source_key: Collection[str] = ()
     """The columns of the source's key."""
     key_columns: Callable[[bytes], Collection[str]] | None = None
-    """Return the columns of a message's key; None where they always are the source's key."""
+    """Return the columns of a message's key; None if they always are the source's key."""
     removal: DeriveRemoval | None = None
-    """Derive what the tombstone of a compacted topic removes."""
+    """Derive the removal from the tombstone of a compacted topic."""
     is_batch: bool = False
     """Whether the messages are the rows of a batch run, for `Context.batch`."""
 
@@ -58,7 +58,7 @@ def topic_source(
 ) -> EventSource:
     """Read the Debezium records of a mapping's topic.
 
-    `values` and `keys` give the schemas of the records' values and keys; `placeholder` stands for
+    `values` and `keys` return the schemas of the records' values and keys; `placeholder` stands for
     an unchanged TOASTed value.
     """
     decoder = EnvelopeDecoder(

@@ -1,4 +1,4 @@
-"""What hooks see of columns that the policies mask, and what becomes of it."""
+"""Hide the values of masked columns from hooks, and restore them after the hooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = Mapping[str, tuple[int, Callable[[Any], Any] | None]]
 
 
 class HiddenValues:
-    """Hides the values of a mapping's masked columns from its hooks, and finds them again."""
+    """Replaces the values of a mapping's masked columns for its hooks, and restores them."""
 
     def __init__(self, mapping: TableMapping, hidden: Hidden | None) -> None:
         self._hidden = hidden or {}
@@ -35,7 +35,7 @@ class HiddenValues:
     def refuse_leaks(
         self, rows: Sequence[Mapping[str, Any]], mapped: Iterable[tuple[str, Any, Any, Any]]
     ) -> None:
-        """StepError where a step put a hidden value of `rows` into a column not made of it.
+        """Raise StepError if a step copied a hidden value of `rows` into another column.
 
         `shown` has each column's name, its masked value, and its value after and before the steps.
         """
@@ -43,7 +43,7 @@ class HiddenValues:
         refuse_leaks(self._hidden, rows, moved)
 
     def source(self, columns: Columns) -> Columns:
-        """The columns of a source row as hooks get them."""
+        """Return the columns of a source row as hooks get them."""
         return {
             name: (at, _masking(convert, name, self._sources[name]))
             if name in self._sources
@@ -52,7 +52,7 @@ class HiddenValues:
         }
 
     def target(self, row: Row) -> Row:
-        """The row as `sink_map` gets it."""
+        """Return the row as `sink_map` gets it."""
         if not self._targets:
             return row
         return {
@@ -63,7 +63,10 @@ class HiddenValues:
         }
 
     def revealed(self, row: Row, names: Sequence[str]) -> list[Any]:
-        """The values of what `sink_map` returned; StepError where one is in another's column."""
+        """Return the values of the row that `sink_map` returned.
+
+        Raises StepError if a hidden value is in another column.
+        """
         if not self._sources:
             return [row[name] for name in names]
         values = []

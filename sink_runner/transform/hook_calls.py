@@ -1,4 +1,4 @@
-"""A plugin's function as a step: found by its hook, called safely, its answer checked."""
+"""Call the functions of plugins: find them by their hook, classify errors, check results."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def own_copy(row: Row) -> Row:
 def call(step: Step, name: str, *arguments: Any) -> Any:
     """Call the step's function, which implements hook `name`.
 
-    Raises StepError for what the plugin raised, RetriableError where that is a system that did
-    not answer; errors of the runner and of the database pass as they are.
+    Raises StepError for an exception of the plugin, RetriableError if it reports an outage.  Errors
+    of the runner and of the database are raised unchanged.
     """
     try:
         return step.call(*arguments)
@@ -72,7 +72,7 @@ def call(step: Step, name: str, *arguments: Any) -> Any:
 
 
 def checked_row(row: Row | None, step: Step, name: str, given: Row) -> Row:
-    """Return a plugin's row, or raise StepError if it lacks a column of the row that was given."""
+    """Return a plugin's row; raise StepError if it lacks a column of the row that it got."""
     if isinstance(row, dict):
         for column in given:
             if column not in row:

@@ -1,4 +1,4 @@
-"""One decoded event as the chain sees it, and as a plugin's hooks see it."""
+"""One decoded event, for the steps of the runner and for the hooks of plugins."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .row_plan import RowPlan, SourceColumn
 
 
 class Shape(NamedTuple):
-    """The wanted columns of one writer schema, after and before the change."""
+    """The columns that a mapping reads of one writer schema, after and before the change."""
 
     after: Sequence[SourceColumn]
     before: Sequence[SourceColumn]
 
 
 class SourceRow(Mapping[str, Any]):
-    """A source row for hooks: values become Python objects when they are read."""
+    """A source row for hooks, which converts a value to a Python object when it is read."""
 
     __slots__ = ("_columns", "_values")
 
@@ -40,7 +40,7 @@ class SourceRow(Mapping[str, Any]):
         try:
             at, convert = self._columns[column]
         except KeyError:
-            # Only a name that stands in the function's code is certainly no value of a row.
+            # A name that is not a constant of the function's code may be a value of the row.
             literal = column in sys._getframe(1).f_code.co_consts  # noqa: SLF001 - no public way
             raise UnreadColumnError(column if literal else None) from None
         value = self._values[at]
@@ -54,25 +54,25 @@ class SourceRow(Mapping[str, Any]):
 
 
 class Plans(NamedTuple):
-    """A mapping's compiled steps for one shape of the source row."""
+    """The compiled plans of a mapping for one shape of the source row."""
 
     row: RowPlan
     old: RowPlan
-    """The row before the change, whatever it held; no rule is for what was written long ago."""
+    """Of the before image, without quality rules: it was written under other rules perhaps."""
     key: RowPlan
-    """Over the row before the change."""
+    """The target's key, of the before image."""
     leaving: RowPlan
-    """The key over the row after it, whatever its other columns hold."""
+    """The target's key, of the row after the change."""
     whole: bool
-    """Whether the writer's schema has every column."""
+    """Whether the writer's schema has every column that the mapping reads."""
     columns: Columns
-    """Where a source column stands and what makes it a Python value."""
+    """The index of each source column, and the function that makes it a Python value."""
     seen: Columns
-    """The same as hooks see it: what the policies mask is a `MaskedValue`."""
+    """`columns` as hooks see them: a value that the policies mask is a `MaskedValue`."""
 
 
 def position_of(decoded: Decoded) -> Position | None:
-    """Return where a change stands in the source's log, in the order of the commits.
+    """Return the position of a change in the source's log, in the order of the commits.
 
     A change may have a smaller LSN than one that was committed before it: an INSERT is in the log
     before it waits for the transaction that holds its key.  So the LSN counts only if it is later
@@ -89,7 +89,7 @@ def position_of(decoded: Decoded) -> Position | None:
 
 
 class Incoming(NamedTuple):
-    """An event on its way: the message, what it decodes to, the steps for its shape."""
+    """An event with its message and the plans for its shape."""
 
     message: Message
     decoded: Decoded
@@ -97,15 +97,15 @@ class Incoming(NamedTuple):
 
     @property
     def position(self) -> Position | None:
-        """Where the change stands in the source's log."""
+        """The position of the change in the source's log."""
         return position_of(self.decoded)
 
     def row(self, values: Sequence[Any]) -> SourceRow:
-        """A row of the event with all of its values."""
+        """Return a row of the event with its values unmasked."""
         return SourceRow(values, self.plans.columns)
 
     def event(self, row: Sequence[Any], *, with_before: bool) -> Event:
-        """The event for hooks, with `row` as its row."""
+        """Return the event for hooks, with `row` as its row."""
         message, decoded, plans = self
         before = decoded.before if with_before else None
         committed = datetime.fromtimestamp((decoded.ts_ms or 0) / 1000, UTC)

@@ -2,7 +2,7 @@
 
 Kafka keeps the order of one source row: its events have one key and so one partition.  Where a
 target key can come from several source rows, their events come from several partitions in any
-order, and the positions of the rows that are there have to be remembered, too.
+order.  Then the writer also has to remember the positions of rows that exist.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class KeyIdentity(enum.Enum):
     """Which source rows a target key may come from."""
 
     SOURCE_ROW = "one source row"
-    """The target's key holds the source's key: a target row belongs to one source row for good."""
+    """The target's key contains the source's key: a target row always has the same source row."""
     PASSED_ON = "one source row at a time"
-    """A unique constraint of the source says so; the key may pass from one row to another."""
+    """A unique constraint of the source permits one source row at a time; the key may pass on."""
     SHARED = "several source rows"
-    """Nothing says that they are not there at the same time."""
+    """Several source rows may have the key at the same time."""
 
 
 class Ownership(NamedTuple):
@@ -40,7 +40,7 @@ class Ownership(NamedTuple):
 
     identity: KeyIdentity = KeyIdentity.SOURCE_ROW
     owner_of: Callable[[Message], str | None] | None = None
-    """The source row's key as text; None where no such text is needed."""
+    """Return the source row's key as text; None if the writer does not need it."""
 
 
 def ownership(
@@ -51,10 +51,10 @@ def ownership(
     has_maps: bool = False,
     target: Mapping[str, PgType] = MappingProxyType({}),
 ) -> Ownership:
-    """Decide it from the mapping, the source's catalog and the types of the target's columns.
+    """Return the ownership, by the mapping, the source's catalog and the target's column types.
 
     `key_of` returns the columns of an event's key and may raise DecodeError.  `has_maps` says
-    that a plugin sees whole rows on their way, and may change a column of a natural key.
+    that a plugin has `sink_map`, and so may change a column of a natural key.
     """
     identity = key_identity(mapping, source, has_maps=has_maps, target=target)
     if identity is KeyIdentity.SOURCE_ROW:
@@ -80,7 +80,7 @@ def own_by_events(
     chain: Chain,
     target: Mapping[str, PgType],
 ) -> Ownership:
-    """Decide it for change events, whose keys `keys` decodes to the sorted primary key."""
+    """Return the ownership for change events; `keys` decodes their keys to the primary key."""
     names = sorted(source.primary_key)
 
     def key_of(message: Message) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def key_identity(
 
 
 def _is_copied(column: Column, source: TableCatalog, target: PgType | None) -> bool:
-    """Does the column hold another value wherever its source column does?"""
+    """Return whether different values of the source column stay different in the target."""
     return (
         len(column.sources) == 1
         and column.sources[0] in source.columns
@@ -123,6 +123,6 @@ def _is_copied(column: Column, source: TableCatalog, target: PgType | None) -> b
 
 
 def _text(value: Any, *, moment: bool) -> str:
-    """A value of a key, spelled alike whether it comes from Kafka or from a batch run."""
+    """Return a value of a key as the same text for an event and for a row of a batch run."""
     text = ("t" if value else "f") if isinstance(value, bool) else str(value)
     return text.replace("T", " ").removesuffix("Z").removesuffix("+00") if moment else text

@@ -26,9 +26,9 @@ class LookupStep:
 
     columns: Sequence[TargetColumn]
     key_at: Sequence[int]
-    """The columns of the target's key."""
+    """The indexes of the key's columns."""
     mergeable: frozenset[int]
-    """The columns that an event leaves alone if it does not change them."""
+    """The indexes of the columns that an event does not write if it did not change them."""
 
     def apply(self, at: int, batch: Batch, resolve: Resolver) -> None:
         """Look up column `at`; events whose value is not found become dead letters."""
@@ -51,7 +51,7 @@ class LookupStep:
             batch.dead_letters.extend(failed.values())
 
     def _replaced(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
-        """Return the change with what was found in it, or why it cannot be applied."""
+        """Return the change with the value found, or the error that prevents it."""
         value = change.values[at]
         answer = None if value is None else found.get(text_key(value))
         if isinstance(answer, EventError):
@@ -60,7 +60,7 @@ class LookupStep:
         if answer is None and (column.required or (column.must_resolve and value is not None)):
             return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
         if answer is None and (mask := self.columns[at].mask) is not None:
-            answer = mask(None)  # it may hide that nothing was found
+            answer = mask(None)  # the mask may hide that no value was found
         values = (*change.values[:at], answer, *change.values[at + 1 :])
         if at not in self.key_at:
             merges = at in self.mergeable
@@ -72,7 +72,7 @@ class LookupStep:
     def _found(
         self, target: TargetColumn, wanted: Mapping[Any, Any], resolve: Resolver
     ) -> dict[Any, Any]:
-        """Return what was found for each value, by its text; an EventError for one that fails."""
+        """Return the value found, or an EventError, for each value to look up, by its text."""
         if not wanted:
             return {}
         stage = to_found(target)

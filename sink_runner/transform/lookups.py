@@ -91,7 +91,7 @@ class Lookups:
     def _query_target(
         lookup: Lookup, arrays: Sequence[Any], target: psycopg.Connection[Any]
     ) -> list[Any]:
-        """Query in a subtransaction: a value that the query refuses must not end the write."""
+        """Query in a subtransaction: a value that the query refuses must not abort the write."""
         with classified_errors(), target.transaction():
             return _rows(target, lookup, arrays)
 

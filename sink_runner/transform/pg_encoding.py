@@ -1,4 +1,4 @@
-"""Python values in the form in which they travel to PostgreSQL."""
+"""Encode Python values for the staging table of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..postgres.types import PgType
 
 
 def whole_number(type_name: str) -> Callable[[Any], int]:
-    """Give what reads a number without a fraction; it is neither rounded nor out of range.
+    """Return a function that reads an integer, and refuses a fraction or a number out of range.
 
     Binary COPY would keep the low bits of a number that is too large.
     """
@@ -42,7 +42,7 @@ def _whole(value: Any) -> int:
 
 
 def double(value: Any) -> float:
-    """Give a number as a double."""
+    """Return a number as a double."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -56,7 +56,7 @@ _TRUTH = {
 
 
 def truth(value: Any) -> bool:
-    """A boolean, or text that PostgreSQL takes for one."""
+    """Return a boolean, also from a text that PostgreSQL reads as one."""
     if not isinstance(value, str):
         return bool(value)
     try:
@@ -73,7 +73,7 @@ _STAGE: Mapping[str, Callable[[Any], Any]] = {
 
 
 def staged_as(pg: PgType, stage_type: str) -> Callable[[Any], Any]:
-    """The function that makes a Python value fit for a column's staging type."""
+    """Return the function that encodes a Python value for a column's staging type."""
     if stage_type != "text":
         return _STAGE[stage_type]
     if pg.is_from("hstore", "hstore"):
@@ -84,11 +84,11 @@ def staged_as(pg: PgType, stage_type: str) -> Callable[[Any], Any]:
 
 
 _MOST_DIGITS = 1 << 18
-"""Of a numeric, before and after the point; more of them only cost memory before it is refused."""
+"""Most digits of a numeric, before and after the point: PostgreSQL refuses more of them."""
 
 
 def to_text(value: Any) -> str:
-    """A value other than None as PostgreSQL reads it."""
+    """Return a value other than None as text that PostgreSQL reads."""
     match value:
         case str():
             return value
@@ -105,7 +105,7 @@ def to_text(value: Any) -> str:
 
 
 def _plain_text(value: Any) -> str:
-    """A number as PostgreSQL prints it: not 1E-8."""
+    """Return a number as PostgreSQL prints it, without an exponent."""
     if isinstance(value, float):
         return float8_text(value)
     if isinstance(value, Decimal) and abs(value.adjusted()) < _MOST_DIGITS:
@@ -114,7 +114,7 @@ def _plain_text(value: Any) -> str:
 
 
 def hstore_text(value: Any) -> str:
-    """A mapping, or the JSON that hooks are given of an hstore, as hstore's text."""
+    """Return a mapping, or its JSON as hooks get it, as an hstore literal."""
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         return value
     try:
@@ -124,12 +124,12 @@ def hstore_text(value: Any) -> str:
 
 
 def text_key(value: Any) -> Any:
-    """What a value is looked up by: its text; of several together, that of each or None."""
+    """Return the text by which a value is looked up; for a tuple, that of each item or None."""
     if isinstance(value, tuple):
         return tuple(None if part is None else to_text(part) for part in value)
     return to_text(value)
 
 
 def array_text(values: Any, delimiter: str = ",") -> str:
-    """A list as PostgreSQL's array literal; text passes as it is."""
+    """Return a list as an array literal of PostgreSQL; a text is returned unchanged."""
     return values if isinstance(values, str) else array_literal(values, to_text, delimiter)

@@ -1,4 +1,4 @@
-"""How a column's decoded values reach the staging table: as they are, or respelled."""
+"""Choose the form in which a column's decoded values are staged: unchanged, or as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ})
 
 
 def fitting(kind: Kind, source: PgType) -> frozenset[str]:
-    """Give the staging types that take a column's decoded values as they are."""
+    """Return the staging types that accept a column's decoded values unchanged."""
     found = _FITS.get(kind, _TEXT)
     return found | {"int2"} if source.is_builtin("int2") else found
 
@@ -35,9 +35,9 @@ def fitting(kind: Kind, source: PgType) -> frozenset[str]:
 def spelling(
     kind: Kind, source: PgType, item: ColumnType | None, target: PgType
 ) -> Converter | None:
-    """Give what makes PostgreSQL's text of a decoded value; None where it is that already.
+    """Return the function that makes PostgreSQL's text of a decoded value; None if none is needed.
 
-    `source` is UNRESOLVED where the source's column is not known.
+    `source` is UNRESOLVED if the type of the source column is unknown.
     """
     if target.is_builtin("json", "jsonb"):
         as_json = _json_spelling(kind, source, item)
@@ -51,7 +51,7 @@ def spelling(
 
 
 def restaging(source: PgType) -> Converter | None:
-    """Give what makes PostgreSQL's text of a hook's value; None where any text of it will do."""
+    """Return the function that makes PostgreSQL's text of a hook's value, if one is needed."""
     if source.element is not None or source.is_from("hstore", "hstore"):
         return staged_as(source, "text")
     if source.is_builtin("float4"):
@@ -63,7 +63,7 @@ def restaging(source: PgType) -> Converter | None:
 
 
 def _json_spelling(kind: Kind, source: PgType, item: ColumnType | None) -> Converter | None:
-    """What makes JSON of an array or an hstore; None where the column holds neither."""
+    """Return the function that makes JSON of an array or hstore; None for other columns."""
     convert = to_python(kind, source, item)
     if kind is Kind.MAP or source.is_from("hstore", "hstore"):
         return to_text if kind is Kind.JSON or convert is None else convert

@@ -1,4 +1,4 @@
-"""From decoded events to changes of the target: filter, map, look up, mask, in that order."""
+"""Turn decoded events into changes of the target: filter, map, look up, mask."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from .steps import Chain
 from .target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
 
 DeriveRemoval = Callable[[Message, Sequence[TargetColumn]], Removal | None]
-"""Derives what a tombstone removes from its key, given the columns of the target's key."""
+"""Returns the removal of a tombstone, by its message and the columns of the target's key."""
 
 
 HEADER = 5  # bytes that name the writer's schema
 
 
 class Route:
-    """One mapping's way from decoded events to changes.  Pure but for the lookups."""
+    """Turns the decoded events of one mapping into changes.  Pure apart from the lookups."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Route:
         owner_of: Callable[[Message], str | None] | None = None,
         removal: DeriveRemoval | None = None,
     ) -> None:
-        """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
+        """`resolve_in_target` runs the lookups that read the target; if None, `resolve` does."""
         self._mapping, self._needs_before = mapping, mapping.needs_before_image
         self._masking = masking
         self._hidden = HiddenValues(mapping, masking.hidden if masking else None)
@@ -93,14 +93,14 @@ class Route:
         self._plans: dict[bytes, Plans] = {}
 
     def remask(self, columns: Sequence[TargetColumn], masking: Masking) -> None:
-        """Mask as these columns say from the next batch on; call it between two batches."""
+        """Use the masks of these columns from the next batch on; call it between two batches."""
         self._columns, self._masking = columns, masking
         self._lookup_step = self._compile_lookups()
         self._hidden = HiddenValues(self._mapping, masking.hidden)
         self._plans.clear()
 
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
-        """Turn a poll's events into changes; what can't be turned is a dead letter."""
+        """Return the changes of events, and a dead letter for each event that cannot be applied."""
         batch = Batch(masking=self._masking)
         defaulted = self._defaulted
         defaulted.clear()
@@ -125,7 +125,7 @@ class Route:
         return batch
 
     def event_of(self, message: Message, decoded: Decoded) -> Event | None:
-        """The event as hooks see it; None for a record that carries no row."""
+        """Return the event for hooks; None for a record without a row."""
         row = decoded.before if decoded.op == Op.DELETE else decoded.after
         if message.value is None or row is None:
             return None
@@ -138,11 +138,11 @@ class Route:
         return bool(self._in_target)
 
     def target_waves(self, changes: Sequence[Change]) -> list[list[Change]]:
-        """Split changes into what may be looked up in the target and written together."""
+        """Split changes into waves that are looked up in the target and written together."""
         return waves(changes, self._known_key)
 
     def look_up_in_target(self, changes: Sequence[Change], connection: Connection) -> Batch:
-        """Look up what the target itself holds, in the transaction that writes these changes."""
+        """Run the lookups that read the target, in the transaction that writes these changes."""
         resolve = self._resolve_in_target
         assert resolve is not None
         batch = Batch(changes=list(changes))
@@ -249,7 +249,7 @@ class Route:
         return key
 
     def _lacking(self, key: Key, *lacks: Any) -> str:
-        """The first column of the target's key that has none but one of these values."""
+        """Return the first column of the target's key whose value is one of `lacks`."""
         pairs = zip(self._key_at, key, strict=True)
         return next(repr(self._names[at]) for at, v in pairs if any(v is one for one in lacks))
 
@@ -262,7 +262,7 @@ class Route:
         key = incoming.plans.leaving.partial(after)
         before = incoming.decoded.before
         if before is not None and self._needs_before and self._belonged(incoming, before):
-            key = incoming.plans.key.flat(before)  # under this one it was written
+            key = incoming.plans.key.flat(before)  # the target has the row under this key
         self._leave(incoming, key, self._mapping.on_remove, batch)
 
     def _leave(
@@ -273,7 +273,7 @@ class Route:
                 f"key column {self._lacking(key, ABSENT)} is not in the event: give the source "
                 "table REPLICA IDENTITY FULL"
             )
-        # A row without the target's key was never written; where the key is looked up, rows stay.
+        # A row with NULL in its key was never written.  A key that is looked up is unknown here.
         if None in key or self._stays:
             if not moved:
                 batch.counts[Outcome.FILTERED] += 1
@@ -282,12 +282,12 @@ class Route:
         position = incoming.position
         batch.changes.append(Removal(key, action, position, incoming.message, subject, moved=moved))
 
-    # -- the old row -------------------------------------------------------------------------
+    # -- the before image --------------------------------------------------------------------
 
     def _against_before(
         self, incoming: Incoming, values: Values, key: Key, batch: Batch
     ) -> int | None:
-        """Which columns to leave alone, as bits; None if the event changes nothing mapped."""
+        """Return `Write.keep`; None if the event changes no mapped column."""
         before = incoming.decoded.before
         if before is None or not self._needs_before or not self._belonged(incoming, before):
             return READ if self._merges and incoming.decoded.op == Op.READ else 0
@@ -303,7 +303,7 @@ class Route:
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
 
     def _belonged(self, incoming: Incoming, before: Sequence[Any]) -> bool:
-        """Did the row before the change belong in the target?"""
+        """Return whether the before image belonged in the target."""
         if not self._chain.filters:
             return True
         event = incoming.event(before, with_before=False)

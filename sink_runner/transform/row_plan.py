@@ -1,7 +1,6 @@
-"""Compile a mapping's declared columns into one flat function from source row to target row.
+"""Compile a mapping's columns into one generated function from source row to target row.
 
-The function is generated: a tuple display over positions costs a tenth of a loop over
-column objects, and this runs once per event.
+It runs once per event, and a tuple display costs a tenth of a loop over column objects.
 """
 
 from __future__ import annotations
@@ -29,32 +28,32 @@ RowFunction: TypeAlias = Callable[[Sequence[Any]], Values]
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
-    """One column of the decoded source row.  `type` is its type in the source database."""
+    """A column of the decoded source row; `type` is its type in the source database."""
 
     name: str
     kind: Kind
     type: str | None = None
     pg: PgType = UNRESOLVED
-    """The resolved type, which is read from `type` where it is not given; UNRESOLVED if unknown."""
+    """The resolved type, by default that of `type`; UNRESOLVED if it is unknown."""
     item: ColumnType | None = None
-    """What the writer's schema says of the elements of an array."""
+    """The type of the elements of an array in the writer's schema."""
 
     def __post_init__(self) -> None:
-        """Resolve the type of a column that comes from no database."""
+        """Resolve the type of a column whose catalog entry is not known."""
         if self.pg is UNRESOLVED and self.type is not None:
             object.__setattr__(self, "pg", declared_type(self.type))
 
     @property
     def to_python(self) -> Converter | None:
-        """Makes the decoded value what hooks expect; None if it is that already."""
+        """The function that makes a decoded value what hooks expect; None if none is needed."""
         return to_python(self.kind, self.pg, self.item)
 
 
 class RowPlan:
     """The compiled columns for one shape of the source row.
 
-    `flat` does everything at once.  `typed` and `finish` are its two halves, for a chain in
-    which a plugin changes the row in between.  All three take and return whole rows.
+    `flat` converts, stages and masks a row.  `typed` and `finish` are its two halves, for mappings
+    in which a plugin changes the row in between.  All three take and return whole rows.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class RowPlan:
         source: Sequence[SourceColumn],
         defaulted: Callable[[str], None] | None = None,
     ) -> None:
-        """`defaulted` is called with the column whenever a default is used."""
+        """`defaulted` gets the name of a column whenever its default is used."""
         self._columns = columns
         self._code = _Code({column.name: i for i, column in enumerate(source)}, source, defaulted)
         self._cells: dict[tuple[int, str], RowFunction] = {}
@@ -75,11 +74,11 @@ class RowPlan:
         )
 
     def partial(self, values: Sequence[Any]) -> Values:
-        """`flat` for a row that lacks some source columns: what needs them is ABSENT too."""
+        """As `flat`, for a row without some source columns; columns made of them are ABSENT."""
         return self._known(values, self._code.flat)
 
     def comparable(self, values: Sequence[Any]) -> Values:
-        """`partial` for the row before a change: what could not be written is ABSENT, too."""
+        """As `partial`, for a before image; a value that cannot be written is ABSENT as well."""
         try:
             return self.partial(values) if ABSENT in values else self.flat(values)
         except (DecodeError, ValueRefusedError):
@@ -94,11 +93,11 @@ class RowPlan:
             return ABSENT
 
     def partial_typed(self, values: Sequence[Any]) -> Values:
-        """`typed` for such a row."""
+        """As `typed`, for a row without some source columns."""
         return self._known(values, self._code.typed)
 
     def partial_finish(self, values: Sequence[Any]) -> Values:
-        """`finish` for a row in which some values are ABSENT, and stay so."""
+        """As `finish`, for a row with ABSENT values, which stay ABSENT."""
         return tuple(
             ABSENT if value is ABSENT else self._cell(i, self._finished)(values)[0]
             for i, value in enumerate(values)
@@ -117,7 +116,7 @@ class RowPlan:
         return any(values[self._code.index[name]] is ABSENT for name in column.column.sources)
 
     def _cell(self, i: int, code: Callable[[TargetColumn], str]) -> RowFunction:
-        """The function of one column alone, made when it is first needed."""
+        """Return the function of a single column, compiled at its first use."""
         made = self._cells.get((i, code.__name__))
         if made is None:
             column = self._columns[i]
@@ -141,7 +140,7 @@ def _value_error(
     row: Sequence[Any],
     fault: Exception,
 ) -> Exception:
-    """The fault with the name of its column; found by trying one after the other."""
+    """Return the error with the name of its column, found by trying each column."""
     if type(fault) not in {DecodeError, ValueRefusedError}:
         return fault
     for column, cell in zip(columns, cells(), strict=True):
@@ -155,7 +154,7 @@ def _value_error(
 
 
 class _Code:
-    """Writes Python expressions over ``v``, the source row; keeps the objects they name."""
+    """Writes Python expressions over ``v``, the source row, and keeps the objects they name."""
 
     def __init__(
         self,
@@ -169,10 +168,10 @@ class _Code:
         self._names: dict[str, Any] = {}
 
     def function(self, expressions: Sequence[str], columns: Sequence[str]) -> RowFunction:
-        """The function of a whole row; what it raises names the column that is at fault."""
+        """Return the function of a whole row; its errors name the column."""
         code = _FUNCTION.format("".join(e + ", " for e in expressions))
         cells = partial(self._cells, expressions)
-        # The log shows the text of what this module raises: it knows it by the module's name.
+        # `is_ours` goes by the name of the module that raises: the text of these errors is logged.
         names = {
             **self._names,
             "value_error": partial(_value_error, columns, cells),
@@ -188,12 +187,12 @@ class _Code:
     def flat(self, target: TargetColumn) -> str:
         column = target.column
         if column.lookup is not None:
-            return self._wanted(self.typed(target), column)  # staged once it has been looked up
+            return self._wanted(self.typed(target), column)  # staged after the lookup
         if column.convert is not None:
             value = self._text(self._checked(self._converted(column), column), target)
         else:
             value = self._for_postgres(target)
-            if value_checks(column):  # they see Python's value; what is written stays as it was
+            if value_checks(column):  # they get the Python value; the decoded value is written
                 value = f"({self._checked(self._converted(column), column)}, {value})[1]"
         default = column.default if column.default is None else to_stage(target)(column.default)
         return self._last(self._default(value, default, column), target)
@@ -226,7 +225,7 @@ class _Code:
         return f"{self._name(required(column.name))}({value})" if column.required else value
 
     def _checked(self, value: str, column: Column) -> str:
-        """The default needs no check: it was looked at when the mapping was."""
+        """Add the checks of a value; a default was checked with the mapping."""
         checks = value_checks(column)
         if not checks:
             return value
@@ -244,7 +243,7 @@ class _Code:
         return self._if_null(f"{self._name(used)}()", value, "x")
 
     def _for_postgres(self, target: TargetColumn) -> str:
-        """The decoded value, made fit for staging as cheaply as its type allows."""
+        """Return the expression that stages a decoded value, as cheap as its type permits."""
         source = target.column.source
         if isinstance(source, Constant):
             value = source.value
@@ -268,7 +267,7 @@ class _Code:
 
     @staticmethod
     def _restaging(sources: Sequence[SourceColumn], target: TargetColumn) -> Converter:
-        """`to_stage`, but a text column gets a value as PostgreSQL prints it in the source."""
+        """As `to_stage`, but a text column gets a value as the source database prints it."""
         if target.column.convert is None and target.pg.category == "S":
             for source in sources:
                 if (printed := restaging(source.pg)) is not None:
@@ -277,7 +276,7 @@ class _Code:
 
     @staticmethod
     def _narrowing(sources: Sequence[SourceColumn], target: TargetColumn) -> Converter | None:
-        """The check of what is copied as it is; what the mapping itself shortens is its own map."""
+        """Return the check that a copied value fits; None if the mapping shortens the value."""
         column = target.column
         if column.convert is not None or column.max_length is not None or column.lookup is not None:
             return None
@@ -326,7 +325,7 @@ class _Code:
 
 
 def is_whole(columns: Sequence[SourceColumn]) -> bool:
-    """Whether the writer's schema has every column; one that it lacks is of no known kind."""
+    """Return whether the writer's schema has every column; a missing one has no kind."""
     return all(column.kind is not Kind.OPAQUE for column in columns)
 
 
@@ -336,12 +335,12 @@ def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
 
 
 def to_stage(target: TargetColumn) -> Converter:
-    """The function that makes a Python value fit for the column's staging type."""
+    """Return the function that encodes a Python value for the column's staging type."""
     return staged_as(target.pg, target.stage_type)
 
 
 def to_found(target: TargetColumn) -> Converter:
-    """The function that stages and masks what a lookup found for the column."""
+    """Return the function that stages and masks the value that a lookup found."""
     stage, mask = to_stage(target), target.mask
     return stage if mask is None else lambda value: mask(stage(value))
 
@@ -349,9 +348,9 @@ def to_found(target: TargetColumn) -> Converter:
 def check_masks(
     columns: Sequence[TargetColumn], clear: Sequence[Any], once: Values, more: Values
 ) -> None:
-    """Raise StepError where a plugin masks less than the policies; it may mask more.
+    """Raise StepError if a plugin masks less than the policies; it may mask more.
 
-    What is looked up is masked later, once it has been found.
+    Lookup columns are masked later, after the lookup.
     """
     for at, column in enumerate(columns):
         if column.mask is None or column.column.lookup is not None:
@@ -363,5 +362,5 @@ def check_masks(
 
 
 def is_same(old: Any, new: Any) -> bool:
-    """Is nothing changed?  Of doubles 0 equals -0, and NaN not even itself."""
+    """Return whether two values are the same: 0.0 differs from -0.0, and NaN equals NaN."""
     return repr(old) == repr(new) if isinstance(new, float) else bool(old == new)

@@ -1,7 +1,7 @@
-"""A mapping's steps: pluggy decides who takes part, tuples of functions do the work.
+"""The steps of a mapping, as tuples of the functions that pluggy has found.
 
-A pluggy call costs some microseconds and forgets which plugin raised; frozen, a step costs a
-tenth of one and is always named.
+A pluggy call costs some microseconds and does not say which plugin raised.  A direct call costs a
+tenth of a microsecond, and its plugin is known.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Chain:
         return bool(self.resolvers or self.writers)
 
     def filter(self, event: Event) -> FilterResult:
-        """The first answer that is not PASS."""
+        """Return the first result that is not PASS."""
         for step in self.filters:
             answer = call(step, "sink_filter", event)
             if answer is not FilterResult.PASS:
@@ -71,7 +71,7 @@ class Chain:
         return incoming
 
     def write(self, changes: Changes, connection: psycopg.Connection[Any]) -> int | None:
-        """What a plugin wrote of the batch itself; None if it is left to the runner.
+        """Return how many rows a plugin wrote; None if it leaves the batch to the runner.
 
         Errors of the database are raised unchanged; the writer classifies them.
         """

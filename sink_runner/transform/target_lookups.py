@@ -1,10 +1,10 @@
 """Lookups that read the mapping's own target run inside the write transaction.
 
-What such a lookup finds depends on what the mapping has written so far.  Looked up before the
-transaction, a batch beside a live event, or two reads of one row in a poll, would both find
-nothing and write the same thing twice.  Inside, the mapping's lock is held: events share it, and a
-batch run holds it alone.  Events of one source row are written one after the other, in waves, so
-that each finds what the one before it has written; a wave asks one query for all its rows.
+The result of such a lookup depends on what the mapping has written so far.  Before the transaction,
+a batch run and an event, or two events of one row in a poll, would both find nothing and write the
+same row twice.  In the transaction the mapping's lock is held: shared by events, exclusively by a
+batch run.  Events of one source row are written in successive waves, so that each finds what the
+previous one has written.  A wave runs one query for all its rows.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from ..plugin import Column, Lookup, TableMapping
 
 Connection = psycopg.Connection[Any]
 ResolveInTarget: TypeAlias = "Callable[[str, set[Any], Connection], Any]"
-"""Finds the values of a lookup column by the writer's session, in its transaction."""
+"""Finds the values of a lookup column with the writer's connection, in its transaction."""
 
 
 class TargetLookups(Protocol):
-    """What finishes the changes of a batch in the transaction that writes them."""
+    """Completes the changes of a batch in the transaction that writes them."""
 
     def target_waves(self, changes: Sequence[Change]) -> list[list[Change]]:
-        """Split a batch into what may be looked up and written together, one after the other."""
+        """Split a batch into waves, each of which is looked up and written together."""
 
     def look_up_in_target(self, changes: Sequence[Change], connection: Connection) -> Batch:
-        """Return the changes with what was found, and the events for which nothing was found."""
+        """Return the changes with the values found, and dead letters for the others."""
 
 
 def reads_target(mapping: TableMapping, lookup: Lookup) -> bool:
     """Return whether a lookup's query names the table that the mapping writes.
 
-    A name that only looks like it does no harm but for the role: the query runs as the writer.
+    A false match does little harm: the query runs with the role of the writer.
     """
     table = mapping.target_table
     named = re.search(

@@ -1,8 +1,8 @@
-"""Treat a Kafka tombstone whose delete event is gone as the deletion that it stands for.
+"""Treat a Kafka tombstone whose delete event is gone as a deletion.
 
 Debezium sends a tombstone, a record without a value, right after each delete event, so that a
-compacted topic can forget the key.  Compaction keeps the tombstone for a while and drops the delete
-event before it: then only the tombstone shows that the row is gone.
+compacted topic can forget the key.  Compaction drops the delete event and keeps the tombstone for a
+while: then only the tombstone shows that the row is gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..postgres.target_column import TargetColumn
 from .row_plan import RowPlan, SourceColumn
 
 TOMBSTONE = Decoded(Op.DELETE, None, None, None, None, None, None)
-"""What a record without a value decodes to: nothing of it is known but its key."""
+"""The event of a record without a value, of which only the key is known."""
 
 
 class TombstoneFilter:
@@ -30,7 +30,7 @@ class TombstoneFilter:
         """The key of the last record of each partition."""
 
     def forget(self, partitions: Collection[int]) -> None:
-        """Reading starts elsewhere in these partitions."""
+        """Forget the last keys of these partitions, which are now read from other offsets."""
         for partition in partitions:
             self._last.pop(partition, None)
 
@@ -67,7 +67,7 @@ class TombstoneRemovals:
         self._plans: dict[bytes, RowPlan] = {}
 
     def removal(self, message: Message, columns: Sequence[TargetColumn]) -> Removal | None:
-        """Return the removal, or None if the target's key does not follow from the record's.
+        """Return the removal; None if the target's key cannot be derived from the record's.
 
         `columns` are those of the target's key.  A deletion that a person has to review is left
         out: the record does not say whether the row ever belonged in the target.

@@ -1,4 +1,4 @@
-"""The audit log: what was done to a target, and by which user; never a row's value.
+"""The audit log: what was done to a target, and by which user, without a value of a row.
 
 A row of `sink.audit_log` stands for a whole batch and is written in the batch's transaction.  The
 runner's role has no right to change or delete rows.
@@ -33,8 +33,8 @@ from .key_hashing import KeyText
 Connection = psycopg.Connection[Any]
 
 MOST_KEYS = 20
-"""A batch with more rows is identified by its offsets: to list a thousand keys takes as long as to
-write a hundred rows."""
+"""A batch with more rows is identified by its offsets, since listing a thousand keys takes as long
+as writing a hundred rows."""
 _INSERT = """
 INSERT INTO sink.audit_log (event_type, source_database, target_database, table_name, record_id,
                             operation, masked_fields, user_id, os_user, details)
@@ -67,8 +67,8 @@ def audit(
     """Add a row to the audit log, in the caller's transaction.
 
     `event_type` is sync, mask, conflict or error; `source` and `target` are databases.  No argument
-    may hold a row's value, except for keys that are not personal.  `user` is the name that the
-    user gave; the process's own user and the session's are recorded as well.
+    may contain a value of a row, except for keys that are not personal.  `user` is the name given
+    with --as; the users of the process and of the session are recorded as well.
     """
     parameters = (
         event_type,
@@ -108,7 +108,7 @@ class Trail:
     ) -> None:
         """Record a batch that changed `written` rows, and its dead letters.
 
-        `read` is where rows were read that have no offsets; rows without either are named.
+        `read` is the place where rows without offsets were read; without either, keys are listed.
         """
         failed = {id(dead_letter.message) for dead_letter in dead_letters}
         if failed:
@@ -155,7 +155,7 @@ class Trail:
     def _which(self, changes: Sequence[Change], *, placed: bool) -> dict[str, Any]:
         if len(changes) <= MOST_KEYS or not placed:
             return {"keys": [self.key_text(change.key) for change in changes]}
-        # Of the sources' keys in their order: a later read of these rows can be compared with it.
+        # A digest of the source keys in their order, to compare a later read of the rows with.
         keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
         digest = self.key_text.encryptor.fingerprint(hashlib.sha256(keys).digest()) or b""
         return {"keys_digest": digest.hex()}
@@ -208,7 +208,7 @@ def _deletes(changes: Sequence[Change]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One row of the log."""
+    """A row of the audit log."""
 
     at: datetime
     event_type: str
@@ -218,7 +218,7 @@ class Entry:
     operation: str | None
     masked: list[str] | None
     user: str | None
-    """The name that the user gave."""
+    """The name given with --as."""
     os_user: str | None
     database_user: str | None
     details: dict[str, Any]

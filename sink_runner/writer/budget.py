@@ -13,8 +13,8 @@ from ..model.message import ROWS
 
 Connection = psycopg.Connection[Any]
 
-_SHARE_FROM = 100  # events: a share of fewer says little
-# Counts no more than are needed to compare with the budget.
+_SHARE_FROM = 100  # events: a share of fewer is not significant
+# Counts only as many as the comparison with the budget needs.
 _OPEN = """
 SELECT count(*) FROM (
   SELECT FROM sink.dead_letter
@@ -24,7 +24,7 @@ SELECT count(*) FROM (
 
 
 class Budget:
-    """Stops a mapping before all of its topic becomes dead letters."""
+    """Stops a mapping before its whole topic becomes dead letters."""
 
     def __init__(self, mapping: str, most: int, share: float | None = None) -> None:
         self._mapping = mapping
@@ -36,7 +36,7 @@ class Budget:
     ) -> None:
         """Raise FatalError if a batch of `events` with these dead letters exceeds the budget.
 
-        The error ends the caller's transaction, so the offsets stay.
+        The error rolls the caller's transaction back, so the offsets stay.
         """
         failed = sum(
             fails(dead_letter) and dead_letter.message.partition != ROWS

@@ -1,4 +1,4 @@
-"""Rows of a target that came by a callback of the API and not from the source table.
+"""Target rows that came through a callback of the API and not from the source table.
 
 Such a row looks like any other, and a full batch run removes rows that the source table does not
 have.  So the runner remembers, by a hash of the target's key, which rows were written by an event
@@ -37,7 +37,7 @@ class CallbackRows:
         self._known = False
 
     def load(self, connection: Connection) -> None:
-        """Read whether there are any; before that, events of the table forget none."""
+        """Read whether the mapping has any; until then, events of the table forget none."""
         self._known = connection.execute(_ANY, (self._mapping,)).fetchone() == (True,)
 
     def note(
@@ -47,9 +47,9 @@ class CallbackRows:
         changes: Sequence[Change],
         dead_letters: Sequence[DeadLetter],
     ) -> None:
-        """Remember what callbacks have written, and forget what events of the table have.
+        """Remember rows that callbacks have written; forget those that events of the table have.
 
-        `callbacks` are the identities of their messages.
+        `callbacks` has the identities of the messages of callbacks.
         """
         if not (callbacks or self._known) or not changes:
             return
@@ -62,7 +62,7 @@ class CallbackRows:
         self.forget(connection, [key for key, called in last.items() if not called])
 
     def among(self, connection: Connection, keys: Sequence[Sequence[Any]]) -> set[int]:
-        """Return the positions of the keys whose rows came by a callback."""
+        """Return the indexes of the keys whose rows came through a callback."""
         if not keys:
             return set()
         query = (

@@ -27,11 +27,11 @@ from .writer import Writer
 
 Connection = psycopg.Connection[Any]
 
-_EXPIRED_AT_ONCE = 5_000  # rows of one transaction of the purge
+_EXPIRED_AT_ONCE = 5_000  # rows for each transaction
 
 
 def candidate_table(mapping: str) -> str:
-    """The quoted name of the mapping's candidate table."""
+    """Return the quoted name of the mapping's candidate table."""
     return qualified("sink", candidate_name(mapping))
 
 

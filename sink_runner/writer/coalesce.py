@@ -1,4 +1,4 @@
-"""Decides when one of two rows of a batch can replace both without a different outcome."""
+"""Decide which of two rows of a key in a batch can be left out without a different outcome."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def _number(value: int | None) -> tuple[bool, int]:
 
 
 def _moment(value: str | None) -> tuple[bool, datetime]:
-    """NULL is oldest; what Python's calendar does not hold is far in the past or the future."""
+    """Return a value that orders moments, also NULL and those beyond Python's calendar."""
     if value is None:
         return (False, _EARLIEST)
     if value.startswith("-") or value.endswith("BC"):
         return (True, _EARLIEST)
     try:
-        # A date ends in Debezium's Z, too, which Python takes for part of a time only.
+        # Debezium appends Z to a date as well, which Python permits in a time only.
         moment = datetime.fromisoformat(value.removesuffix("Z"))
     except ValueError:
         return (True, _LATEST)

@@ -1,4 +1,4 @@
-"""One mapping's session with its target: writes a batch, its dead letters and its offsets."""
+"""Write a batch, its dead letters and its offsets in one transaction of the target."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Committer:
         refused: RefusedColumn | None = None,
         truncation: Truncation | None = None,
     ) -> None:
-        """`policies` returns the digest of those in force; `lookups` complete changes in the write
-        transaction with what the target holds."""
+        """`policies` returns the digest of the policies in force; `lookups` completes changes in
+        the write transaction."""
         self.session = session
         self._lookups = lookups
         self._refused = refused
         self._truncation = truncation
         self.callbacks = callbacks
-        """The rows of callbacks; None where batch runs do not need them."""
+        """The rows of callbacks; None if batch runs of the mapping do not need them."""
         self._mapping = mapping
         self._trail = trail
         self._writer = session.writer
@@ -75,7 +75,7 @@ class Committer:
         self._budget = budget
         self._policies = policies
         self._last_dead_letters: list[DeadLetter] = []
-        """Of the last attempt that came as far as its commit, until another batch is applied."""
+        """The dead letters of the last attempt that reached its commit, until the next batch."""
         self.outcomes: Counter[str] = Counter()
         """How many events the last write gave which outcome."""
 
@@ -94,7 +94,7 @@ class Committer:
             return work(connection)
 
     def transact(self, work: Callable[[Connection], T], *, dry: bool = False) -> T:
-        """Do the work of a batch run in one transaction; `dry` rolls it back."""
+        """Call the work of a batch run in one transaction, which `dry` rolls back."""
         with self.session as connection, connection.transaction() as transaction:
             self._begin(connection, ())
             if self.callbacks:
@@ -119,9 +119,8 @@ class Committer:
     ) -> int:
         """Write the batch and return how many rows changed.
 
-        `again` says that an earlier attempt failed, perhaps after its commit.  `record` is
-        given the dead letters, even if there are none, in place of the table that holds them; it
-        may change them.
+        `again` says that an earlier attempt failed, perhaps after its commit.  `record` is called
+        in place of the insertion of dead letters, even if there are none, and may change them.
         """
         dead_letters = list(batch.dead_letters)
         if not again:
@@ -179,7 +178,7 @@ class Committer:
     ) -> None:
         """Store a chunk's dead letters, count and audit it, in the caller's transaction.
 
-        `read` says where the rows were read.
+        `read` is the place where the rows were read.
         """
         if batch.superseding:
             dead_letters = batch.superseding.settle(
@@ -244,7 +243,7 @@ class Committer:
         dead_letters: list[DeadLetter],
         superseding: Superseding | None = None,
     ) -> Written:
-        """Write the changes; add events that fail, and those behind them, to `dead_letters`."""
+        """Write the changes; add events that fail, and those they block, to `dead_letters`."""
         now, self.outcomes = self._clock(), Counter()
         if self._truncation:
             changes = self._leave_truncated(connection, changes, self._truncation)
@@ -254,7 +253,7 @@ class Committer:
             unique.defer(connection)
             written = self._writer.write(connection, part, now)
             unique.check(connection)
-            self.outcomes.update(self._writer.state.outcomes)  # not of a part that failed
+            self.outcomes.update(self._writer.state.outcomes)  # a part that failed has none
             return written
 
         def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:

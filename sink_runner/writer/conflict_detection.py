@@ -49,13 +49,13 @@ DATA = "data_conflict"
 
 
 class RowPair(NamedTuple):
-    """A row that comes beside the target's row of its key, compared by the database."""
+    """An incoming row and the target's row of its key, compared by the database."""
 
     write: Write
     differs: Sequence[bool]
-    """Of each staged column: whether both values are not identical, once they are stored."""
+    """For each staged column, whether the two values differ as the target stores them."""
     is_null: Sequence[bool]
-    """Of each staged column: whether the new value is NULL."""
+    """For each staged column, whether the new value is NULL."""
     new: Sequence[str | None]
     current: Sequence[str | None]
     same_version: bool
@@ -68,7 +68,7 @@ class RowPair(NamedTuple):
 
 
 class ContestedWriter(VersionedWriter):
-    """Records conflicts before it writes, and leaves out what the tie rule says has lost."""
+    """Records conflicts before it writes, and leaves out the rows that lose by the tie rule."""
 
     def write_wave(self, connection: Connection, wave: Wave) -> int:
         writes = list(wave.writes.values())
@@ -81,12 +81,12 @@ class ContestedWriter(VersionedWriter):
             wave, writes=without(wave.writes, lost), removals=without(wave.removals, late)
         )
         written = Writer.write_wave(self, connection, kept)
-        # A read has the place of its whole snapshot, and may have left an event's change to it.
+        # A read has the position of its whole snapshot, which may include the change of an event.
         self._remember(connection, [w for w in writes if w.keep >= 0 and w.key not in seen])
         return written
 
     def _settle(self, connection: Connection, writes: Sequence[Write], seen: set[Key]) -> set[Key]:
-        """Record what is contested; return the keys whose rows stay as they are."""
+        """Record the conflicts; return the keys whose rows in the target stay."""
         found = []
         news, lost = self._news(connection, writes, seen)
         for met, based in news:
@@ -110,7 +110,7 @@ class ContestedWriter(VersionedWriter):
         self._conflicts.add(connection, found)
         return lost
 
-    # -- what meets ----------------------------------------------------------------------------
+    # -- pairs of rows -------------------------------------------------------------------------
 
     def _news(
         self, connection: Connection, writes: Sequence[Write], seen: set[Key]
@@ -120,7 +120,7 @@ class ContestedWriter(VersionedWriter):
         what the owner has changed since."""
         met = [one for one in self._beside(connection, writes) if self._differing(one)]
         again = {one.write.key for one in met if one.write.key in seen and one.same_version}
-        gone = again if self._merges else seen  # two sources of a row are not in one order
+        gone = again if self._merges else seen  # the changes of two sources have no common order
         met = [one for one in met if one.write.key not in gone]
         known = [one.write._replace(values=one.write.base) for one in met if one.write.base]
         bases = {one.write.key: one for one in self._beside(connection, known)}
@@ -133,10 +133,10 @@ class ContestedWriter(VersionedWriter):
         found = run(connection, self._comparison).fetchall()
         return [RowPair(writes[number], *compared) for number, *compared in found]
 
-    # -- what it comes to ----------------------------------------------------------------------
+    # -- outcome -------------------------------------------------------------------------------
 
     def _kind(self, met: RowPair, base: RowPair | None) -> str | None:
-        """Which conflict it is, if it is one; `base` is the row before the change."""
+        """Return the type of the conflict, or None; `base` is the before image."""
         contested = self._differing(met)
         if base is not None and (self._merges or base.same_version):
             contested = [i for i in contested if base.differs[i]]
@@ -161,7 +161,7 @@ class ContestedWriter(VersionedWriter):
                 return True, REVIEW
 
     def _differing(self, met: RowPair) -> list[int]:
-        """The columns that the row would change, apart from the version."""
+        """Return the columns that the row would change, apart from the version."""
         keep = met.write.keep
         return [
             i
@@ -169,7 +169,7 @@ class ContestedWriter(VersionedWriter):
             if met.differs[i] and not keep & (1 << i) and not (self._merges and met.is_null[i])
         ]
 
-    # -- what is declared ----------------------------------------------------------------------
+    # -- declarations --------------------------------------------------------------------------
 
     @property
     def _rule(self) -> ConflictDetection:
@@ -189,7 +189,7 @@ class ContestedWriter(VersionedWriter):
 
     @property
     def _compared(self) -> list[int]:
-        """Columns of the source; one that is looked up is not comparable with the row before."""
+        """Return the columns to compare; a lookup column has no comparable before image."""
         left_out = {*self._mapping.key, self._mapping.conflict.version}
         return [
             i

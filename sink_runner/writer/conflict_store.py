@@ -1,4 +1,4 @@
-"""The recorded conflicts, for people: found, shown, and marked with what was decided."""
+"""Find recorded conflicts, and record how they are resolved."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RETURNING table_name, source_database, conflict_type
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """One row of `sink.conflict`; the values are masked as they were stored."""
+    """A row of `sink.conflict`, whose values were masked before they were stored."""
 
     id: int
     table: str
@@ -65,10 +65,10 @@ class Conflict:
 
 
 class Wanted(NamedTuple):
-    """Which conflicts to list; None leaves a filter out."""
+    """The filters of a list of conflicts; None omits a filter."""
 
     all: bool = False
-    """Those that are resolved, too."""
+    """Whether to include resolved conflicts."""
     type: str | None = None
     table: str | None = None
     since: date | None = None
@@ -76,7 +76,7 @@ class Wanted(NamedTuple):
 
 
 def find(connection: Connection, wanted: Wanted) -> Sequence[Conflict]:
-    """The newest first."""
+    """Return the conflicts, the newest first."""
     with connection.cursor(row_factory=class_row(Conflict)) as cursor:
         return cursor.execute(_LIST.encode(), wanted._asdict()).fetchall()
 
@@ -89,9 +89,9 @@ def get(connection: Connection, number: int) -> Conflict | None:
 def resolve(
     connection: Connection, database: str, number: int, *, action: str, notes: str, user: str
 ) -> bool:
-    """Mark an open conflict with what was decided, and audit it; False if it is not open.
+    """Resolve an open conflict and audit that; return False if it is not open.
 
-    No other row is touched.  Numbers and e-mails in the notes are hidden.
+    Numbers and e-mail addresses in the notes are hidden.
     """
     given = {"id": number, "action": action, "user": user, "review": REVIEW}
     with connection.transaction():

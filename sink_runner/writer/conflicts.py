@@ -1,4 +1,4 @@
-"""Records conflicts in `sink.conflict`, without an unmasked value."""
+"""Record conflicts in `sink.conflict`, with masked values only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Connection = psycopg.Connection[Any]
 
 REVIEW, SOURCE_WINS, TARGET_WINS = "manual_review", "source_wins", "target_wins"
 MASKED = "***MASKED***"
-"""Stands for a personal value, whatever the policies show to its reader."""
+"""Replaces a personal value, whatever the policies permit."""
 _INSERT = """
 INSERT INTO sink.conflict (table_name, record_id, source_database, target_database, conflict_type,
   source_value, target_value, resolution_action, resolved_by, resolved_at)
@@ -40,9 +40,9 @@ class Found(NamedTuple):
     type: str
     record: str
     action: str = REVIEW
-    """SOURCE_WINS or TARGET_WINS; REVIEW leaves it to a person."""
+    """SOURCE_WINS or TARGET_WINS, or REVIEW if a person has to decide."""
     incoming: Mapping[str, Any] | None = None
-    """The source's values of the columns that differ; None where there is no row."""
+    """The source's values of the columns that differ; None if there is no row."""
     current: Mapping[str, Any] | None = None
 
 

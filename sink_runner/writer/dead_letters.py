@@ -1,10 +1,10 @@
-"""Writes events that cannot be applied to the target database, encrypted.
+"""Store events that cannot be applied in the target database, encrypted.
 
 A dead letter is written in the transaction that skips its event.  It has the original bytes of key
 and value, so that it can be replayed, and no unencrypted value of a row.  A deferred event is
-PARKED and is retried automatically (`dlq.retry_queue`); a person decides on the others, which are
-OPEN.  Later events of an event's key wait behind either, unless they carry the whole
-row: those are applied, and the older dead letters of the row become SUPERSEDED.
+PARKED and is retried automatically (`dlq.retry_queue`); a person decides about the others, which
+are OPEN.  Both block later events of their key, unless these carry the whole row: then they are
+applied, and the older dead letters of the row become SUPERSEDED.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DeadLetters:
     def write(
         self, connection: psycopg.Connection[Any], dead_letters: Iterable[DeadLetter]
     ) -> None:
-        """Insert them in the order of their events, so that their ids have it for a replay."""
+        """Insert dead letters in the order of their events: a replay goes by their ids."""
         ordered = sorted(dead_letters, key=lambda one: (one.message.partition, one.message.offset))
         with connection.cursor() as cursor:
             cursor.executemany(_INSERT, [self._row(dead_letter) for dead_letter in ordered])

@@ -1,4 +1,4 @@
-"""The SQL that derives a mapping's rows from their candidates: built once, run for every batch."""
+"""Build the SQL that derives a mapping's rows from their candidates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Derivation:
-    """SQL over `table`, the candidates', for the groups that a batch has touched."""
+    """SQL for the groups of candidates that a batch touches; `table` has the candidates."""
 
     mapping: str
     declared: TableMapping
@@ -42,7 +42,7 @@ class Derivation:
 
     @cached_property
     def create(self) -> list[str]:
-        """The candidate table and its indexes."""
+        """The statements that create the candidate table and its indexes."""
         defined = ", ".join(f"{quoted(column.name)} {column.type}" for column in self.columns)
         key = names_of(self.candidates.key)
         position = f"{LSN_COLUMN} bigint, {ORDINAL_COLUMN} bigint NOT NULL DEFAULT 0"
@@ -82,7 +82,7 @@ class Derivation:
 
     @cached_property
     def expire(self) -> str:
-        """Takes the time before which a candidate has aged, and how many to forget at once."""
+        """Takes the time before which candidates expire, and the most to delete."""
         assert self.candidates.expire_column is not None
         return (
             f"WITH gone AS (DELETE FROM {self.table} WHERE ctid IN (SELECT ctid FROM {self.table} "
@@ -101,7 +101,7 @@ class Derivation:
         )
 
     def derive(self, connection: Connection) -> str:
-        """Bring the touched groups of the target to what `Derived.select` says of them."""
+        """Make the touched groups of the target equal to the result of `Derived.select`."""
         names = self._derived_columns(connection)
         table, key, group = self.target.sql_name, self.declared.key, self.group
         own = {name for name in key if self.target.columns[name].pg.is_exact}
@@ -136,7 +136,7 @@ class Derivation:
 
     @cached_property
     def _timed(self) -> list[str]:
-        """Columns of the target with the time of the write; candidates have none."""
+        """The columns with the time of the write, which only the target has."""
         return [c.name for c in self.declared.columns if isinstance(c.source, SyncTime)]
 
     def _derived_columns(self, connection: Connection) -> list[str]:

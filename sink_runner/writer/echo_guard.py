@@ -1,4 +1,4 @@
-"""Finds the mappings of other runners that write our target's changes to our source table."""
+"""Recognize changes of the source table that come from the mapping's own target."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _PARTS = 3  # sink/<mapping>/<slot>
 
 
 class EchoGuard:
-    """Tests the origins of the changes of our source table.
+    """Decides by its replication origin whether a change of the source table is an echo.
 
-    The runner that wrote such a change has claimed its partitions in the source database, which so
-    has its topic.  Each mapping is looked up once; this may raise RetriableError.
+    The runner that wrote the change has claimed its partitions in the source database, where they
+    are stored with their topic.  Each mapping is looked up once; that may raise RetriableError.
     """
 
     def __init__(self, dsn: Dsn, target: str) -> None:
-        """`dsn` is that of the source database, `target` the topic of our own target."""
+        """`dsn` is the source database's, `target` is the topic of the mapping's own target."""
         self._dsn = dsn
         self._target = target
         self._known: dict[str, bool] = {}
 
     def __call__(self, origin: str) -> bool:
-        """Return whether a change with this origin came from our own target."""
+        """Return whether a change with this origin came from the mapping's own target."""
         parts = origin.split("/")
         if len(parts) != _PARTS or parts[0] != "sink":
             return False

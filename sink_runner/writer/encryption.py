@@ -1,9 +1,9 @@
 """Encryption of dead letters and of the secret of key hashes.
 
 A dead letter names its key, so keys can be rotated: new dead letters are encrypted with the new
-key while the old keys still decrypt the others.  The fingerprints of Kafka keys say which dead
-letters are of one row, so all of them are made with one key: the oldest that there is, until
-`sink-runner dlq rekey --fingerprints` makes all of them with the new one.
+key while the old keys still decrypt the others.  The fingerprint of a Kafka key identifies the dead
+letters of a row, so all fingerprints are made with one key: the oldest, until
+`sink-runner dlq rekey --fingerprints` makes them with the new one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..config import Config
 from ..errors import ConfigError
 from ..model.message import Message
 
-_NONCE = 12  # bytes, as AES-GCM wants it
+_NONCE = 12  # bytes, the size that AES-GCM recommends
 _NO_KEY = -1
 _WITH_HEADERS = -2
 _WITHOUT_VALUE = -3
-"""Before the rest: the record is a tombstone, which is not one with an empty value."""
+"""Prefix of an encrypted tombstone, which differs from a record with an empty value."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Encryptor:
     key: bytes = field(repr=False)
     key_id: str
     old_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    """By their names, the oldest first."""
+    """The keys by their names, the oldest first."""
 
     def __post_init__(self) -> None:
         if any(len(key) != 32 for key in (self.key, *self.old_keys.values())):  # noqa: PLR2004 - AES-256
@@ -49,11 +49,11 @@ class Encryptor:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The keys that can decrypt."""
+        """The names of the keys that can decrypt."""
         return (self.key_id, *self.old_keys)
 
     def renewed(self) -> Encryptor:
-        """The same without the old keys."""
+        """Return an Encryptor without the old keys."""
         return replace(self, old_keys={})
 
     def encrypt(self, message: Message) -> bytes:
@@ -66,7 +66,7 @@ class Encryptor:
         return nonce + AESGCM(self.key).encrypt(nonce, body, _place(message))
 
     def decrypt(self, encrypted: bytes, topic: str, partition: int, offset: int) -> Message:
-        """Raises InvalidTag for what another key has encrypted, or what was changed."""
+        """Decrypt a record; raises InvalidTag if another key encrypted it or it was changed."""
         place = Message(topic, partition, offset, None, None)
         body = self._decrypt_body(encrypted, _place(place))
         (length,) = struct.unpack_from(">i", body)
@@ -93,7 +93,7 @@ class Encryptor:
         for key in (self.key, *self.old_keys.values()):
             try:
                 return AESGCM(key).decrypt(encrypted[:_NONCE], encrypted[_NONCE:], place)
-            except (InvalidTag, ValueError):  # the latter for what is not a ciphertext at all
+            except (InvalidTag, ValueError):  # ValueError if it is not a ciphertext
                 continue
         raise InvalidTag
 
@@ -109,7 +109,7 @@ def _place(message: Message) -> bytes:
 
 
 def build_encryptor(config: Config) -> Encryptor:
-    """The dead letters' encryption, from the configured keys."""
+    """Return the encryption of dead letters, with the configured keys."""
     keys = config.dead_letters
     try:
         key = base64.b64decode(keys.key, validate=True)

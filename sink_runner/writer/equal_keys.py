@@ -1,4 +1,4 @@
-"""Keys that the target finds equal, however they are spelled: 1.0 and 1.00, alice and Alice."""
+"""Number keys so that those that the target finds equal agree: 1.0 and 1.00, alice and Alice."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .statements import Statements
 def number_keys(
     connection: psycopg.Connection[Any], statements: Statements, changes: Sequence[Change]
 ) -> tuple[Sequence[Change], list[int] | None]:
-    """Return the changes with a number for each, which is the same where their keys are equal.
+    """Return the changes with a number for each, the same number for equal keys.
 
-    There are no numbers where equal keys are the same.  An event that only spells its row's key
-    otherwise lets no key leave: that change is left out.
+    The numbers are None if equal keys always have the same spelling.  The removal of an event that
+    only changes the spelling of its row's key is left out.
     """
     if not changes or statements.has_exact_key:
         return changes, None

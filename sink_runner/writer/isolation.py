@@ -1,10 +1,10 @@
-"""Find the events that a batch fails on, by splitting it until each of them stands alone.
+"""Find the events on which a batch fails, by splitting it until each of them is alone.
 
-An event is applied as a whole or not at all, and what comes after a failing one of its key is
-left out as well: it waits behind it.  One bad event among n costs about 2 log2(n) attempts.
+An event is applied as a whole or not at all, and a failed event blocks later events of its key.
+One bad event among n costs about 2 log2(n) attempts.
 
-An event whose unique value another row still has is tried again after the rest of the batch, and
-together with the others of its kind: they may give up each other's values.
+An event whose unique value another row still has is retried after the rest of the batch, together
+with others of its kind: each may give up the value that another one needs.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Written(NamedTuple):
     rows: int
     """How many rows of the target changed."""
     changes: Sequence[Change]
-    """The changes with all that was looked up."""
+    """The changes, with the values that were looked up."""
 
 
 class Isolation:
-    """Writes parts of a batch in one go; if a row is at fault, splits them."""
+    """Writes a batch in one piece; after a data error, in ever smaller pieces."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Isolation:
         superseding: Superseding | None = None,
         refused: RefusedColumn | None = None,
     ) -> None:
-        """`changes` is the whole batch; `refused` names the column that a row is refused for.
+        """`changes` is the whole batch; `refused` finds the column whose value was refused.
 
-        `dead_letters` gets the events that fail and those that wait behind them; what `superseding`
-        finds independent of earlier events of its row does not wait.  `violating` returns the keys
-        whose rows violate a unique constraint, if they can be found.
+        `dead_letters` gets the events that fail and those that they block; events that
+        `superseding` finds independent are not blocked.  `violating` returns the keys whose rows
+        violate a unique constraint, if they can be found.
         """
         self._connection = connection
         self._changes = changes
@@ -71,18 +71,18 @@ class Isolation:
         self._taken: dict[int, EventError] = {}
         """Events whose unique value another row has, by the identity of their messages."""
         self._later: list[Change] = []
-        """Their changes, and those of the events behind them."""
+        """The changes of these events, and of the events that they block."""
         self._ordering_keys: set[Hashable] = set()
-        """Their ordering keys."""
+        """The ordering keys of these events."""
         self._newest: dict[Hashable, int] = {}
-        """By such a key, the offset of the last event that did not wait."""
+        """The offset of the last event that was not postponed, by ordering key."""
         self._succeeded = False
         self._unclear: psycopg.Error | None = None
-        """A fault that may be the row's or the configuration's."""
+        """An error that may be a data error or a configuration error."""
 
     @cached_property
     def _independent(self) -> Collection[int]:
-        """The events that do not wait behind others, by the identity of their messages."""
+        """The events that no other event blocks, by the identity of their messages."""
         return self._superseding.independent(self._changes) if self._superseding else ()
 
     def apply(self, changes: Sequence[Change]) -> int:
@@ -99,7 +99,7 @@ class Isolation:
         return written
 
     def look_up_and_apply(self, changes: Sequence[Change], lookups: TargetLookups) -> Written:
-        """Complete the changes by what the target holds, in waves, and apply each wave."""
+        """Look the changes up in the target, wave by wave, and apply each wave."""
         rows, written = 0, list[Change]()
         for wave in lookups.target_waves(changes):
             found = lookups.look_up_in_target(self.free(wave), self._connection)
@@ -109,7 +109,7 @@ class Isolation:
         return Written(rows, written)
 
     def _apply(self, changes: Sequence[Change]) -> int:
-        """As `apply`, but what has to be tried again is left for later."""
+        """As `apply`, but leave events to retry in `_later`."""
         while changes := self.free(changes):
             try:
                 with self._connection.transaction():
@@ -135,7 +135,7 @@ class Isolation:
     # -- values that other rows have -----------------------------------------------------------
 
     def _postpone(self, changes: Sequence[Change], error: WaitingError, *, single: bool) -> bool:
-        """Leave for later the events that the error is about; False where that is not known."""
+        """Postpone the events that violate a constraint; return False if they are not known."""
         keys = () if single else self._violating(changes, error)
         for change in changes:
             if single or change.key in keys:
@@ -144,7 +144,7 @@ class Isolation:
         return single or bool(keys)
 
     def _is_overtaken(self, change: Change) -> bool:
-        """A later event of its row may have been written."""
+        """Return whether a later event of its row may have been written."""
         message = change.source
         return bool(message.offset < self._newest.get(ordering_key(message), -1))
 
@@ -155,10 +155,10 @@ class Isolation:
     def _forget_later(self) -> None:
         self._later, self._taken, self._ordering_keys = [], {}, set()
 
-    # -- events at fault -----------------------------------------------------------------------
+    # -- failed events -------------------------------------------------------------------------
 
     def check_unclear(self) -> None:
-        """Raise a fault that may be the configuration's if no other event could be written."""
+        """Raise an error that may be of the configuration if no event could be written."""
         if self._unclear is not None and not self._succeeded:
             raise self._unclear
 
@@ -167,12 +167,12 @@ class Isolation:
             self._unclear = fault if error_kind(fault) is ErrorKind.UNCLEAR else self._unclear
 
     def fail(self, dead_letters: Iterable[DeadLetter]) -> None:
-        """Keep these events apart, and those behind them."""
+        """Record failed events; later events of their keys are blocked."""
         for dead_letter in dead_letters:
             self._fail(dead_letter.message, dead_letter.error)
 
     def free(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """Return the changes that need not wait; the others come to wait."""
+        """Return the changes that no failed event blocks; record the others as blocked."""
         return self._free(changes) if self._failed or self._ordering_keys else changes
 
     def _name_column(self, error: EventError, changes: Sequence[Change]) -> EventError:
@@ -186,7 +186,7 @@ class Isolation:
         self._failed.add(ordering_key(message))
 
     def _free(self, changes: Sequence[Change]) -> list[Change]:
-        """Those whose key has not failed; the others come to wait."""
+        """Return the changes whose ordering key has not failed; record the others as blocked."""
         found: list[Change] = []
         for change in changes:
             message, line = change.source, ordering_key(change.source)
@@ -204,7 +204,7 @@ class Isolation:
 
 
 def _in_order(changes: list[Change]) -> list[Change]:
-    """Sort them as the log has them, if it is known: a value is given up before it is taken."""
+    """Sort changes by log position, if known: a value is given up before another row takes it."""
     places = {id(change): change.position for change in changes if change.position is not None}
     if len(places) < len(changes):
         return changes
@@ -212,7 +212,7 @@ def _in_order(changes: list[Change]) -> list[Change]:
 
 
 def _half(changes: Sequence[Change]) -> int:
-    """Where to split without taking an event apart; 0 if there is but one."""
+    """Return the index at which to split without dividing an event; 0 for a single event."""
     middle = len(changes) // 2
     for at in chain(range(middle, 0, -1), range(middle + 1, len(changes))):
         if changes[at].source is not changes[at - 1].source:
