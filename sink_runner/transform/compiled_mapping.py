@@ -257,7 +257,7 @@ def _echoes(mapping: TableMapping, plugins: Iterable[discovery.Plugin]) -> froze
 
 
 def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> None:
-    """Raise ConfigError if deletes cannot be told from rows that have not arrived yet."""
+    """Raise ConfigError if a deleted row would look like one that has not arrived yet."""
     for other in echoes:
         if isinstance(mapping.on_delete, Delete | SetColumns):
             raise ConfigError(

@@ -115,9 +115,11 @@ class ContestedWriter(VersionedWriter):
     def _news(
         self, connection: Connection, writes: Sequence[Write], seen: set[Key]
     ) -> tuple[list[tuple[RowPair, RowPair | None]], set[Key]]:
-        """The rows that would change one that is there, each with the row before, if known;
-        and the keys of those that have come before: they would undo how a tie was decided, or
-        what the owner has changed since."""
+        """Return the rows that would change a target row, each with its before image or None.
+
+        Also return the keys of repeated changes: written again, they would undo the decision of a
+        tie, or a later change of the owner.
+        """
         met = [one for one in self._beside(connection, writes) if self._differing(one)]
         again = {one.write.key for one in met if one.write.key in seen and one.same_version}
         gone = again if self._merges else seen  # the changes of two sources have no common order

@@ -1,12 +1,12 @@
 """Write rows whose target key may pass from one source row to another.
 
 For each key the runner remembers the source row that owns it and the position of its last change,
-and for each source row that gave a key up, the position where it did.  So the outcome depends on
-the log alone, in whatever order the partitions arrive:
+and for each source row that gave a key up, the position where it did.  So the outcome depends only
+on the log, and not on the order in which the partitions are read:
 
-- A row is stale if its source row has given the key up since, or if a later one owns it.
+- A row is stale if its source row has given the key up since, or if a later row owns it.
 - A key is removed from the target only with the source row that owns it.  Of two rows that swap
-  their keys in one transaction, each takes the other's key before that one gives it up.
+  their keys in one transaction, each takes the other's key before the other gives it up.
 - Where a unique constraint of the source says that a key belongs to one row at a time, a row that
   takes over a key replaces the whole row there, as if the removal had come first.
 """
@@ -41,7 +41,7 @@ class OwnershipWriter(VersionedWriter):
         return OwnershipStatements(self._sql)
 
     def begin(self, connection: Connection) -> None:
-        """Let no other process of the mapping write until the transaction ends.
+        """Lock the mapping against writes of other processes until the transaction ends.
 
         Another process may have the partition of the source row that owns a key now.
         """
@@ -131,7 +131,7 @@ class OwnershipWriter(VersionedWriter):
             return True
         if not state.owned:
             return False
-        if write.position is None:  # of an incremental snapshot: the key was taken over after it
+        if write.position is None:  # of an incremental snapshot, before the key was taken over
             return self.exclusive and state.foreign and self._sql.conflict.version is None
         if not state.later:
             return False
@@ -159,7 +159,7 @@ class OwnershipWriter(VersionedWriter):
         taken_over = state.owned and state.foreign
         return self.exclusive and taken_over and write.position is not None
 
-    # -- what is remembered ----------------------------------------------------------------------
+    # -- remembered positions --------------------------------------------------------------------
 
     def _new_owners(
         self, connection: Connection, written: Sequence[tuple[Write, KeyState]]

@@ -1,4 +1,4 @@
-"""Run a statement on keys and positions, which it takes as arrays."""
+"""Run a statement whose parameters are arrays of keys and positions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def key_texts(key: Key) -> tuple[str, ...]:
 
 
 def key_arrays(keys: Iterable[Key]) -> list[list[str]]:
-    """Keys as one array of text for each key column."""
+    """Return an array of text for each column of the keys."""
     return [list(column) for column in zip(*map(key_texts, keys), strict=True)]
 
 
 def position_arrays(changes: Iterable[Change]) -> list[list[int | None]]:
-    """Positions as an array of LSNs and one of numbers within their transactions."""
+    """Return an array of LSNs, and one of ordinals within their transactions."""
     places = [change.position or (None, 0) for change in changes]
     return [[lsn for lsn, _ in places], [ordinal for _, ordinal in places]]

@@ -1,4 +1,4 @@
-"""Name the column whose value PostgreSQL refuses, where the error itself does not.
+"""Find the column whose value PostgreSQL refuses, if the error does not name it.
 
 `value too long for type character varying(5)` and most errors of class 22 name no column.  When an
 event fails alone, its values are compared with the lengths of the target's types and then cast one
@@ -32,7 +32,7 @@ class RefusedColumn:
     """Finds the refused columns of one mapping's rows."""
 
     most = 50
-    """At most this many events of a transaction: each takes a query for each column."""
+    """The most events of a transaction to examine: each takes a query for each column."""
 
     def __init__(self, columns: Sequence[TargetColumn], target: Mapping[str, PgType]) -> None:
         """`target` has the target table's types, which may be narrower than the candidates'."""
@@ -42,7 +42,7 @@ class RefusedColumn:
     def name_in(
         self, error: EventError, changes: Sequence[Change], connection: Connection
     ) -> EventError:
-        """Return the error with the column in its text, if a value of the event is at fault."""
+        """Return the error with the name of the column, if a value of the event was refused."""
         if not isinstance(error, WriteError) or error.constraint:
             return error
         state = error.sqlstate or _DATA_EXCEPTION

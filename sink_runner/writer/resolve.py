@@ -1,4 +1,4 @@
-"""The parts of a write that a plugin may take over: which row stays, or the whole batch."""
+"""The writer's interface, and the parts of it that a plugin may take over."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RowWriter(Protocol):
     """Whether the log position of each row of the target is remembered."""
 
     def prepare(self, connection: Connection) -> None:
-        """Create what the session needs; outside any transaction."""
+        """Create temporary tables and settings of the session; called outside any transaction."""
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
@@ -60,7 +60,7 @@ class RowWriter(Protocol):
 
 
 class Resolver:
-    """Asks `sink_resolve_conflict` wherever the target already has a staged key."""
+    """Calls `sink_resolve_conflict` for each staged row whose key the target has."""
 
     def __init__(self, statements: Statements, chain: Chain) -> None:
         self._sql = statements
@@ -69,7 +69,7 @@ class Resolver:
         self._names = [column.name for column in statements.columns]
 
     def __call__(self, connection: Connection, writes: Sequence[Write]) -> list[Write]:
-        """What is left to write of the staged rows, whose current rows are locked now."""
+        """Return the rows to write of those that are staged; the current rows are locked."""
         chosen: dict[int, Write | None] = {}
         width = len(self._names)
         for number, differs, *values, texts in self._pairs(connection):
@@ -86,7 +86,7 @@ class Resolver:
         return [w for i, write in enumerate(writes) if (w := chosen.get(i, write)) is not None]
 
     def _chosen(self, incoming: Row, current: Row) -> Row:
-        """What the plugin chooses; what it left as it is are the very values of the two rows."""
+        """Return the row that the plugin chooses; unchanged values are those of the two rows."""
         copies = own_copy(incoming), own_copy(current)
         winner = dict(self._chain.resolve(*copies))
         for row, copy in zip((incoming, current), copies, strict=True):
@@ -102,7 +102,7 @@ class Resolver:
     def _with(
         self, write: Write, row: Row, incoming: Row, current: Row, kept: Mapping[str, str | None]
     ) -> Write:
-        """The write of a plugin's row; what it took over from either row stays exactly that."""
+        """Return the write of a plugin's row; values taken from a row keep their spelling."""
 
         def staged(column: TargetColumn, came: Any) -> Any:
             value = row[column.name]

@@ -1,4 +1,4 @@
-"""The SQL that reads staged rows beside the target's rows of their keys, and compares them."""
+"""Build the SQL that compares staged rows with the target's rows of their keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .statements import Statements
 
 @dataclass(frozen=True)
 class RowComparison:
-    """SQL that returns a row for each staged row whose key the target has, and locks that one.
+    """SQL that returns a row for each staged row whose key the target has, and locks the latter.
 
     The first column is the staged row's number, from 0.
     """
@@ -22,20 +22,20 @@ class RowComparison:
 
     @cached_property
     def values(self) -> str:
-        """Then: whether the two differ, the new values, the old ones, and the text of the old
-        ones as an array."""
+        """The further columns: whether the two differ, the new values, the old values, and the
+        text of the old values as an array."""
         new = [self.statements.staged(name) for name in self._names]
         old = [f"t.{quoted(name)}" for name in self._names]
         texts = _array(f"{value}::text" for value in old)
         return self._beside([differ(*self._images), *new, *old, texts])
 
     def differences(self, *, version: str, owner_time: str | None) -> str:
-        """Compared by the database: nothing is read that Python may not hold.
+        """The comparison is the database's, since Python cannot represent every value.
 
-        Then arrays with an item for each column: whether it differs, whether the new value is
-        NULL, the texts of the new values and of the old ones.  Then of the version: whether both
-        are equal, whether the old one is NULL, whether the new one is later, whether it is
-        earlier; and whether the owner wrote in its second or after it.
+        The further columns are arrays with an item for each column: whether it differs, whether
+        the new value is NULL, the texts of the new values and of the old ones.  The last columns
+        are about the version: whether both are equal, whether the old one is NULL, whether the new
+        one is later, whether it is earlier; and whether the owner wrote in its second or after it.
         """
         pairs = list(zip(*self._images, strict=True))
         old, new = pairs[self._names.index(version)]
@@ -60,7 +60,7 @@ class RowComparison:
 
     @cached_property
     def _images(self) -> tuple[list[str], list[str]]:
-        """The old values and the new ones as the target stores them, of their base types."""
+        """The old and the new values as the target stores them, of their base types."""
         types = self.statements.types
         old = [as_base(f"t.{quoted(name)}", types[name]) for name in self._names]
         new = [stored(self.statements.staged(name), types[name]) for name in self._names]

@@ -1,4 +1,4 @@
-"""The SQL over `sink.row_version`: the log positions of a mapping's rows and its tombstones."""
+"""Build the SQL over `sink.row_version`: log positions of a mapping's rows, and tombstones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .statements import Statements
 Connection = psycopg.Connection[Any]
 
 _HAS_TOMBSTONES = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
-# By the clock that has set deleted_at: the runner's may differ.
+# By the database's clock, which has set deleted_at.
 _FORGET_TOMBSTONES = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
 
 
 def has_tombstones(connection: Connection, mapping: str) -> bool:
-    """Return whether anything is remembered of the mapping's keys."""
+    """Return whether `sink.row_version` has rows of the mapping."""
     found = connection.execute(_HAS_TOMBSTONES, (mapping,)).fetchone()
     return found == (True,)
 
@@ -33,7 +33,7 @@ def forget_tombstones(connection: Connection, mapping: str, *, older_than: timed
 
 @dataclass(frozen=True)
 class RowVersionStatements:
-    """What is remembered of the keys of one mapping; each key column is an array of text."""
+    """SQL for the keys of one mapping; each key column is an array of text."""
 
     statements: Statements
 
@@ -41,8 +41,8 @@ class RowVersionStatements:
     def discard_deleted(self) -> str:
         """Remove the staged rows that are no newer than the tombstone of their key.
 
-        Takes the mapping's name.  A row without a position is compared by its version; where
-        either has none, it came after the deletion.
+        Takes the mapping's name.  A row without a position is compared by its version; if
+        row or tombstone has none, the row is newer.
         """
         sql = self.statements
         version = sql.conflict.version
@@ -74,8 +74,8 @@ class RowVersionStatements:
     @cached_property
     def stale(self) -> str:
         """Takes the keys, the positions (two arrays) and the mapping's name; returns the numbers,
-        from 0, of those for which something later is remembered.  A change without a position is
-        never one of them."""
+        from 0, of those for which a later position is stored.  A change without a position is never
+        among them."""
         return (
             f"{self._remembered} WHERE {STAGED.precedes(REMEMBERED)} OR "
             f"(v.deleted_at IS NOT NULL AND {STAGED.precedes(REMEMBERED, or_equals=True)})"
@@ -83,7 +83,7 @@ class RowVersionStatements:
 
     @cached_property
     def seen(self) -> str:
-        """As `stale`, but also returns those that are themselves what is remembered."""
+        """As `stale`, but also returns those whose own position is stored."""
         return f"{self._remembered} WHERE {STAGED.precedes(REMEMBERED, or_equals=True)}"
 
     @property

@@ -1,7 +1,7 @@
-"""The SQL that writes a batch: built once for a mapping, run for every batch.
+"""Build the SQL that writes a batch, once for a mapping.
 
-A batch is staged by COPY in a temporary table and goes on from there as sets, in key order,
-so that two runners can't lock each other out.
+A batch is staged by COPY in a temporary table and written from there in sets, in the order of the
+keys, so that two runners cannot deadlock.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Statements:
     key: tuple[str, ...]
     conflict: Conflict
     key_text: KeyText
-    """As which the key is kept in the runner's own tables."""
+    """The form of the key in the runner's own tables."""
     unstaged: Sequence[Column] = ()
     target_types: Mapping[str, PgType] = field(default_factory=dict)
-    """Those of the target's columns, any of which a removal may set."""
+    """The types of the target's columns, any of which a removal may set."""
     positioned: bool = False
-    """The table keeps the log position in a column of its own, which decides between rows of
-    the same version."""
+    """Whether the table has a column with the log position, which decides between rows of the
+    same version."""
 
     @property
     def stage(self) -> str:
@@ -47,13 +47,13 @@ class Statements:
 
     @cached_property
     def keeps(self) -> tuple[str, ...]:
-        """The staged columns whose bits say which columns of an existing row to leave alone."""
+        """The staged columns with the bits of `Write.keep`."""
         more = range(1, -(-len(self.columns) // KEEP_BITS))
         return ("_keep", *(f"_keep_{at}" for at in more))
 
     @cached_property
     def _controls(self) -> tuple[str, ...]:
-        """What a row may be staged with besides its columns; each is a bigint."""
+        """The control columns that a row may be staged with; each is a bigint."""
         return (*self.keeps, LSN_COLUMN, ORDINAL_COLUMN)
 
     @cached_property
@@ -63,7 +63,7 @@ class Statements:
         return f"CREATE TEMP TABLE {self.stage} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
     def copy(self, *, controlled: bool) -> str:
-        """`controlled` rows end with what to keep and the position; most writes need neither."""
+        """Return the COPY statement; `controlled` rows end with the control columns."""
         names = [quoted(c.name) for c in self.columns]
         names += self._controls if controlled else ()
         return f"COPY {self.stage} ({', '.join(names)}) FROM STDIN (FORMAT binary)"
@@ -76,16 +76,16 @@ class Statements:
     def clear_stage(self) -> str:
         return f"DELETE FROM {self.stage}"
 
-    # -- rows that are whole ---------------------------------------------------------------
+    # -- whole rows ------------------------------------------------------------------------
 
     @property
     def updates(self) -> bool:
-        """Whether a row that is there may be updated."""
+        """Whether an existing row may be updated."""
         return self.conflict.strategy is not Strategy.INSERT_ONCE and bool(self._updated)
 
     @cached_property
     def upsert(self) -> str:
-        """Insert the staged rows, or let the newer of two win; not where it is `positioned`."""
+        """Insert the staged rows, or update older ones; not for a `positioned` table."""
         return f"{self._insert} ON CONFLICT ({self._key}) {self._on_conflict}"
 
     @cached_property
@@ -122,10 +122,10 @@ class Statements:
     def patch(self, *, merge: bool) -> str:
         """Update existing rows, but not the columns whose bit is set in ``_keep``.
 
-        `merge` also leaves a column alone where the new value is NULL; not so the version, or
-        a row without a time would pass for one as new as the target's.  What brings no value at
-        all then leaves the row as it is, its version too, and so does a read of the version that
-        the row has already: what differs since is the target's own doing.
+        `merge` also keeps a column whose new value is NULL, apart from the version: a row without
+        a version would otherwise count as new as the target's.  A staged row without any value
+        then keeps the whole row, and so does a read of the version that the row already has: its
+        differences are changes of the target.
         """
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
@@ -144,7 +144,7 @@ class Statements:
         )
 
     def _kept(self, column: TargetColumn, *, merge: bool, as_stored: bool = False) -> str:
-        """The value that an existing row is given, as the column stores it or as it comes."""
+        """The new value of an existing row, as the column stores it or as it was staged."""
         old, new = f"t.{quoted(column.name)}", self._cast(column)
         if as_stored:
             old, new = as_base(old, column.pg), stored(new, column.pg)
@@ -154,7 +154,7 @@ class Statements:
 
     @property
     def _brings(self) -> str:
-        """Is there a value, not NULL and not to be left alone, in a column of the source's?"""
+        """SQL: has the staged row a value, not NULL and not kept, in a column of the source?"""
         bringing = [
             f"({self._keeps(c.name)} = 0 AND s.{quoted(c.name)} IS NOT NULL)"
             for c in self._updated
@@ -163,7 +163,7 @@ class Statements:
         return f"({' OR '.join(bringing) or 'true'})"
 
     def _keeps(self, name: str) -> str:
-        """Not zero where a staged row leaves the column alone."""
+        """SQL that is not zero if a staged row keeps the column."""
         at = next(i for i, column in enumerate(self.columns) if column.name == name)
         word, bit = divmod(at, KEEP_BITS)
         return f"s.{self.keeps[word]} & {1 << bit}"
@@ -183,7 +183,7 @@ class Statements:
 
     @cached_property
     def unmatched(self) -> str:
-        """Is there a staged row that the target lacks?"""
+        """Return whether a staged row has a key that the target lacks."""
         return (
             f"SELECT EXISTS (SELECT FROM {self.stage} s WHERE NOT EXISTS "
             f"(SELECT FROM {self.target} t WHERE {self.same_key}))"
@@ -193,7 +193,7 @@ class Statements:
 
     @cached_property
     def delete(self) -> str:
-        """Delete; returns the number, from 0, of each key that had a row, and the row's version."""
+        """Delete rows; returns the number, from 0, of each key that had a row, and its version."""
         version = self.conflict.version
         old = "NULL" if version is None else f"t.{quoted(version)}::text"
         return (
@@ -202,7 +202,7 @@ class Statements:
         )
 
     def set_columns(self, values: Mapping[str, Any]) -> str:
-        """Set columns; takes the values and then the keys."""
+        """Set columns of rows; takes the values, then the keys."""
         types = [self.all_types[name] for name in values]
         given = [f"%s::{pg.unbound_cast} AS m{at}" for at, pg in enumerate(types)]
         sets = [f"{quoted(name)} = m.m{at}" for at, name in enumerate(values)]
@@ -216,7 +216,7 @@ class Statements:
 
     @cached_property
     def existing(self) -> str:
-        """The rows of some keys."""
+        """The rows of the given keys."""
         return f"{self.target} t JOIN {self.given_keys()} ON {self.same_key}"
 
     def given_keys(self, *more: str) -> str:
@@ -233,7 +233,7 @@ class Statements:
 
     @cached_property
     def _updated(self) -> list[TargetColumn]:
-        """A key is written, too, where an equal one may be spelled otherwise."""
+        """The columns that an update sets: also a key that may have another spelling."""
         own = {name for name in self.key if self.types[name].is_exact}
         return [c for c in self.columns if c.name not in own and not c.column.insert_only]
 
@@ -268,7 +268,7 @@ class Statements:
 
     @cached_property
     def key_numbers(self) -> str:
-        """Takes the keys; gives for each its number, from 0, and one that equal keys share."""
+        """Takes the keys; returns the number of each, from 0, and one that equal keys share."""
         order = ", ".join(map(self._staged_key, self.key))
         return (
             f"SELECT s._number - 1, dense_rank() OVER (ORDER BY {order}) FROM {self.given_keys()}"
@@ -276,17 +276,17 @@ class Statements:
 
     @cached_property
     def key_hash(self) -> str:
-        """As which the key of `s` is kept in the runner's own tables."""
+        """SQL of the key of `s` in the form of the runner's own tables."""
         return self.hash_of()
 
     def hash_of(self, *more: str) -> str:
-        """A hash of the key of `s` and of more expressions."""
+        """SQL of a hash of the key of `s` and of further expressions."""
         parts = [self.types[name].canonical(self._staged_key(name)) for name in self.key]
         parts += more
         return self.key_text.sql(f"jsonb_build_array({', '.join(parts)})")
 
     def _newer(self, new: Mapping[str, str]) -> str:
-        """Is the staged row, whose columns are `new`, as late as the target's, or later?"""
+        """SQL: is the staged row, whose columns are `new`, at least as new as the target's?"""
         later = "true"
         if self.positioned:
             later = f"NOT {STAGED.precedes(TARGET)}"

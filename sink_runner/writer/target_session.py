@@ -1,4 +1,4 @@
-"""One mapping's connection to its target, opened again after it failed."""
+"""The connection of a mapping to its target, which is reopened after an error."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ Connection = psycopg.Connection[Any]
 
 
 class TargetSession:
-    """As a context: opens the connection if needed; closes it and classifies the error if the
-    body fails.  It is used by one thread at a time, but for `cancel`."""
+    """A context manager that opens the connection if needed.
+
+    If its block fails, the connection is closed and the error is classified.  One thread at a time
+    uses it, apart from `cancel`.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class TargetSession:
         timeout: float = 60.0,
         table: Table | None = None,
     ) -> None:
-        """`table` is named in messages."""
+        """`table` is the target, for messages."""
         self._mapping = mapping
         self._dsn = dsn
         self.writer = writer
@@ -40,7 +43,7 @@ class TargetSession:
         self._role: str | None = None
         self.limit = TimeLimit(timeout)
         self.immediate = False
-        """Check at once what the target would only check at the commit, where no row is at hand."""
+        """Whether to check deferred constraints at once: a commit does not name the row."""
 
     def __enter__(self) -> Connection:
         try:
@@ -61,7 +64,7 @@ class TargetSession:
             self.limit.record_success()
 
     def open(self) -> Connection:
-        """Return the connection, which is prepared for the mapping's writer."""
+        """Return the open connection, prepared for the mapping's writer."""
         if self._connection is None or self._connection.closed:
             connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
             try:

@@ -1,8 +1,7 @@
-"""Unique constraints of a target besides its key: their values pass between rows of the source.
+"""Unique constraints of a target besides its key, whose values may pass between source rows.
 
-A deferrable one is checked when a set of changes is written, and not row by row, so that rows may
-swap its values.  One that is not is checked by each row, so that a value has to be given up before
-another row takes it.
+A deferrable constraint is checked after a set of changes, so that rows may swap values.  Any other
+constraint is checked with each row, so that a row has to give a value up before another takes it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ FROM pg_constraint c WHERE c.conrelid = to_regclass(%s) AND c.contype IN ('u', '
 
 
 class UniqueConstraints:
-    """The deferrable ones of a mapping's target, as the session has read them."""
+    """The deferrable unique constraints of a target, as the session has read them."""
 
     def __init__(self, statements: Statements, target: TableCatalog) -> None:
         self._sql = statements
@@ -37,16 +36,16 @@ class UniqueConstraints:
         self._columns: Mapping[str, Sequence[str]] = {}
 
     def load(self, connection: Connection) -> None:
-        """Read them; they may be declared while the mapping runs."""
+        """Read the constraints, which may be declared while the mapping runs."""
         found = connection.execute(_DEFERRABLE, (self._target.sql_name,))
         self._columns = dict(found.fetchall())
 
     def defer(self, connection: Connection) -> None:
-        """Check them by `check` alone."""
+        """Defer the constraints until `check`."""
         self._set(connection, "DEFERRED")
 
     def check(self, connection: Connection) -> None:
-        """Raise psycopg.Error where what was written violates one."""
+        """Raise psycopg.Error if the rows written violate a constraint."""
         self._set(connection, "IMMEDIATE")
 
     def _set(self, connection: Connection, mode: str) -> None:
@@ -62,13 +61,13 @@ class UniqueConstraints:
         error: WaitingError,
         write: Callable[[], object],
     ) -> Collection[Key]:
-        """The keys of `part` whose rows violate the constraint that `error` names.
+        """Return the keys of `part` whose rows violate the constraint of `error`.
 
-        `write` writes them, which is undone.  There are none where that can't be found out.
+        `write` writes the rows again, and is rolled back.  Returns no key if none can be found.
         """
         self.load(connection)
         constraint = error.constraint
-        whose = self._sql.target == self._target.sql_name  # and not the table of candidates
+        whose = self._sql.target == self._target.sql_name  # not of the candidates
         if not (whose and constraint and self._columns.get(constraint)):
             return ()
         with connection.transaction(force_rollback=True):
@@ -79,9 +78,9 @@ class UniqueConstraints:
     def _colliding_keys(
         self, connection: Connection, constraint: str, changes: Sequence[Change]
     ) -> set[Key]:
-        """The keys of the changes whose rows have a value that another row has as well.
+        """Return the keys of changes whose rows have a value that another row has as well.
 
-        Of several rows of the changes the first one may keep the value.
+        If several changes have the same value, the first one may keep it.
         """
         keys = list(dict.fromkeys(change.key for change in changes))
         found = run(connection, self._colliding_query(self._columns[constraint]), key_arrays(keys))

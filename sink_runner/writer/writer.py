@@ -36,7 +36,7 @@ Connection = psycopg.Connection[Any]
 
 
 class Writer:
-    """Writes sets of rows: staged by COPY, merged in one statement, deleted in one."""
+    """Writes sets of rows: stages them by COPY, and merges or deletes them in one statement."""
 
     unique: UniqueConstraints
     keeps_positions = False
@@ -155,7 +155,7 @@ class Writer:
             self.state.outcomes[Outcome.STALE] += discarded.rowcount
 
     def _count_outdated(self, connection: Connection) -> None:
-        """Count the rows that lost to a newer version; the others were already there."""
+        """Count the rows that are older than the target's; the other unwritten ones are equal."""
         if self._sql.conflict.version is not None:
             ((outdated,),) = run(connection, self._sql.outdated).fetchall()
             self.state.outcomes[Outcome.STALE] += outdated
@@ -176,7 +176,7 @@ class Writer:
                     row = _with_controls(write, words) if controlled else write.values
                     try:
                         copy.write_row(row)
-                    except VALUE_FAULTS as fault:  # psycopg's only: ours are not data errors
+                    except VALUE_FAULTS as fault:  # errors of the runner are not data errors
                         raise classify_error(fault) from fault
 
     # -- removals ----------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class Writer:
         ordered = sorted(removals, key=lambda removal: key_texts(removal.key))
         keys = key_arrays(removal.key for removal in ordered)
         deleted = dict(run(connection, self._sql.delete, keys).fetchall())
-        if self._mapping.streaming:  # otherwise there are only batches, one after the other
+        if self._mapping.streaming:  # batch runs come one after the other
             versions = [deleted.get(at) for at in range(len(ordered))]
             parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
             run(connection, self._versions.remember_deleted, parameters)

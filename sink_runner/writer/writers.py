@@ -1,4 +1,4 @@
-"""Builds the writer of a mapping."""
+"""Build the writer of a mapping."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_writer(
         conflict=source_wins() if chain.resolvers else mapping.conflict,
         key_text=trail.key_text,
         target_types={name: column.pg for name, column in target.columns.items()},
-        unstaged=[] if candidates else timed,  # candidates have no such column, the target has
+        unstaged=[] if candidates else timed,  # only the target has these columns
         positioned=candidates is not None,
     )
     writer = _kind(mapping, parts.identity)(
@@ -87,7 +87,7 @@ def _races(mapping: TableMapping) -> bool:
 
 def _fold(mapping: TableMapping, parts: CompiledMapping) -> Fold | None:
     if parts.chain.resolvers:
-        return None  # the plugin decides on each row
+        return None  # the plugin decides for each row
     if mapping.conflict_detection:
-        return None  # each is compared with the target's row
+        return None  # each row is compared with the target's row
     return fold_of(mapping.conflict, parts.columns)
