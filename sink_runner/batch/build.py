@@ -129,7 +129,7 @@ def _of_batch(
         source_dsn=find_database(config.databases, mapping.source_table.database).reader_dsn,
         deletions=Deletions(mapping, source, keys, connection, pipeline.prepare),
         beside=_writers_beside(setup),
-        touch_orphans=_touch_orphans(setup, pipeline, table),
+        derivation=_derivation(setup, pipeline, table),
         run_store=RunStore(name, mapping.target, encryptor),
         refresh=follow_policies(setup, pipeline, watch.current),
         chunk_rows=config.batch.max_rows,
@@ -153,8 +153,7 @@ def _writers_beside(setup: MappingSetup) -> list[str]:
     )
 
 
-def _touch_orphans(setup: MappingSetup, pipeline: Pipeline, table: str) -> str | None:
-    """Return SQL that notes the target's groups without a candidate; None without candidates."""
+def _derivation(setup: MappingSetup, pipeline: Pipeline, table: str) -> Derivation | None:
     mapping = setup.mapping
     if mapping.derived is None:
         return None
@@ -165,4 +164,4 @@ def _touch_orphans(setup: MappingSetup, pipeline: Pipeline, table: str) -> str |
         table=table,
         columns=pipeline.compiled.columns,
         target=setup.target,
-    ).touch_orphans
+    )

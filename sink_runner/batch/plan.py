@@ -13,6 +13,7 @@ from ..pipeline import Pipeline
 from ..plugin import Strategy, TableMapping
 from ..retry import Retrier
 from ..writer.committer import Committer, Connection
+from ..writer.derivation import Derivation
 from .deletions import Deletions
 from .progress import Progress
 from .report import Report
@@ -52,8 +53,8 @@ class BatchPipeline:
     deletions: Deletions
     beside: Sequence[str]
     """Other mappings that write the target, whose rows this one cannot distinguish from its own."""
-    touch_orphans: str | None
-    """SQL that notes the target's groups that come from no candidate."""
+    derivation: Derivation | None
+    """How the target's rows are derived from candidates; None for a mapping without them."""
     run_store: RunStore
     refresh: Callable[[], bool]
     """Masks by the current policies from now on; returns whether they have changed."""
@@ -74,6 +75,11 @@ class BatchPipeline:
     @property
     def committer(self) -> Committer:
         return self.pipeline.committer
+
+    @property
+    def touch_orphans(self) -> str | None:
+        """SQL that notes the target's groups that come from no candidate."""
+        return self.derivation.touch_orphans if self.derivation else None
 
     @property
     def is_declared(self) -> bool:

@@ -16,9 +16,11 @@ from ..batch.snapshot import Connection
 from ..model.clock import clock
 from ..model.message import Message
 from ..model.portions import first_portion, portions
+from ..postgres.catalog import quoted
 from .digests import Bound, Digests
 
 _SECONDS = 0.5
+_HASHES = 1_000_000
 _FEWEST, _MOST = 100, 20_000
 
 
@@ -105,3 +107,14 @@ def read_range(
             _, digest = digests.source.digest(reader, after, end)
         yield RangeRows(messages, after, end, digest)
         after = end
+
+
+def sample_condition(key: Sequence[str], percent: float) -> str:
+    """Return the condition that a row is in a sample, another one at each call."""
+    texts = ", ".join(f"r.{quoted(name)}::text" for name in key) or "r::text"
+    seed = time.time_ns() % 2**31
+    bound = round(percent / 100 * _HASHES)
+    return (
+        f"(hashtextextended(concat_ws(E'\\t', {texts}), {seed}) & 9223372036854775807) "
+        f"% {_HASHES} < {bound}"
+    )

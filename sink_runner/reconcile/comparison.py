@@ -42,14 +42,17 @@ _SETTINGS = (
 
 @contextmanager
 def open_target(
-    dsn: Dsn, mapping: str, columns: Sequence[TargetColumn], encryptor: Encryptor
+    dsn: Dsn, mapping: str, columns: Sequence[TargetColumn], encryptor: Encryptor, *more: str
 ) -> Iterator[Connection]:
-    """Open a session for a `Comparison`, which writes nothing but temporary tables."""
+    """Open a session for a `Comparison`, which writes nothing but temporary tables.
+
+    `more` are statements that create others.
+    """
     with connect(dsn, f"sink-runner reconcile {mapping}") as connection:
         KeyText(unmasked=False, encryptor=encryptor).prepare(connection)
         names = ", ".join(f"{quoted(column.name)} text" for column in columns)
         create = f"CREATE TEMP TABLE {_STAGE} (_number int, {names}) ON COMMIT DELETE ROWS"
-        for statement in (create, *_SETTINGS):
+        for statement in (create, *more, *_SETTINGS):
             connection.execute(statement.encode())
         yield connection
 

@@ -18,11 +18,11 @@ from ..errors import WaitingError
 from ..model.changes import Removal, Write
 from ..model.message import Message
 from ..plugin import Ignore, Review
-from ..postgres.catalog import quoted
 from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection
-from .chunks import ChunkSize, RangeRows, read_chunks, read_range
+from .chunks import ChunkSize, RangeRows, read_chunks, read_range, sample_condition
 from .comparison import Comparison
+from .derived_rows import DerivedRows
 from .digests import Bound, Digests, Range
 from .options import Options
 from .repair import Repair
@@ -34,7 +34,6 @@ from .suspect import Kind, Suspect, total_size
 _MOST_SUSPECTS = 5_000
 _OLDEST_SUSPECT = 60.0
 _PROGRESS_SECONDS = 1.0
-_HASHES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +48,8 @@ class Parts:
     repair: Repair | None
     store: ReconcileStore
     control: Connection
+    derived: DerivedRows | None
+    """The rows that are derived from candidates; None for a mapping without them."""
     digests: Digests | None
     """Those of ranges that were equal; None where they would not show every change."""
 
@@ -107,6 +108,7 @@ class Reconciliation:
             self._walk_source(condition, since, after or ())
         self._walk_target(after if phase == "target" else None)
         self._settle()
+        self._walk_derived()
         self._report.interrupted = self._batch.stop.is_set()
         if self._options.covers_all and self._report.is_equal:
             self._report.verified_through = store.advance(self._run)
@@ -148,7 +150,7 @@ class Reconciliation:
         options, source = self._options, self._batch.source
         condition, since = "true", "-infinity"
         if options.sample is not None:
-            condition = self._sample(options.sample)
+            condition = sample_condition(source.format.key, options.sample)
         elif options.since is not None:
             condition, since = source.between(options.since, None), str(options.since)
         elif not options.full and self._digests is None:
@@ -171,17 +173,6 @@ class Reconciliation:
                 self._report.note("no verified run to continue from: reads all rows")
         self._progress.expect(source.estimate(self._parts.reader, condition, since))
         return condition, since
-
-    def _sample(self, percent: float) -> str:
-        """Return the condition that a row is in the sample, another one for each run."""
-        key = self._batch.source.format.key
-        texts = ", ".join(f"r.{name}::text" for name in map(quoted, key)) or "r::text"
-        seed = time.time_ns() % 2**31
-        bound = round(percent / 100 * _HASHES)
-        return (
-            f"(hashtextextended(concat_ws(E'\\t', {texts}), {seed}) & 9223372036854775807) "
-            f"% {_HASHES} < {bound}"
-        )
 
     # -- the source ------------------------------------------------------------------------------
 
@@ -334,6 +325,18 @@ class Reconciliation:
         note(f"extra rows were not looked for: {reason}")
         return None
 
+    def _walk_derived(self) -> None:
+        """Compare the rows that the target derives from its candidates, in a full run."""
+        derived, options = self._parts.derived, self._options
+        if derived is None or not options.full:
+            return
+        for found, repaired in derived.walk(
+            self._size.rows, repair=options.repair, dry_run=options.dry_run
+        ):
+            self._record(found, repaired)
+            if self._batch.stop.is_set():
+                return
+
     # -- suspects --------------------------------------------------------------------------------
 
     def _suspect(self, suspects: Sequence[Suspect]) -> None:
@@ -365,21 +368,22 @@ class Reconciliation:
         if not suspects or self._batch.stop.is_set():  # the next run reads them again
             return
         settled = self._parts.settlement.settle(suspects)
-        self._report.add_found(settled.found)
         self._report.counts["pending"] += len(settled.pending)
         if settled.reason:
             self._report.note(f"not yet applied: {settled.reason}")
-        repaired = self._repair(settled.found)
-        left = without(settled.found, repaired)
+        self._record(settled.found, self._repair(settled.found))
+
+    def _record(self, found: Sequence[Suspect], repaired: Sequence[Suspect]) -> None:
+        self._report.add_found(found)
+        self._report.counts["repaired"] += len(repaired)
         store = partial(self._parts.store.add_found, self._run)
-        store(left, repaired=False)
+        store(without(found, repaired), repaired=False)
         store(repaired, repaired=not self._options.dry_run)
 
     def _repair(self, found: Sequence[Suspect]) -> list[Suspect]:
         if self._parts.repair is None or not found:
             return []
         repaired = self._parts.repair.repair(found)
-        self._report.counts["repaired"] += len(repaired)
         for note in self._parts.repair.notes:
             self._report.note(note)
         return repaired

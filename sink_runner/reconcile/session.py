@@ -25,6 +25,7 @@ from ..postgres.session import Connection, connect
 from ..writer.encryption import build_encryptor
 from .batch_marker import BatchMarker
 from .comparison import Comparison, open_target
+from .derived_rows import DerivedRows
 from .digests import make_digests
 from .log_marker import LogMarker, Marker
 from .options import Options
@@ -104,8 +105,11 @@ def open_parts(
 
 @contextmanager
 def _target(batch: BatchPipeline, config: Config, dsn: Dsn) -> Iterator[Connection]:
-    keys = batch.deletions.keys
-    with open_target(dsn, batch.name, keys.columns, build_encryptor(config)) as connection:
+    columns, create = batch.deletions.keys.columns, list[str]()
+    if batch.derivation is not None:
+        batch.committer.ask(lambda _connection: None)  # which creates the candidate table
+        create.append(batch.derivation.create_touched)
+    with open_target(dsn, batch.name, columns, build_encryptor(config), *create) as connection:
         yield connection
 
 
@@ -138,6 +142,7 @@ def _parts(
         settlement=settlement,
         repair=Repair(batch, settlement, dry_run=options.dry_run) if options.repair else None,
         control=control,
+        derived=DerivedRows(batch, batch.derivation, target) if batch.derivation else None,
         digests=None,
         store=ReconcileStore(control, batch.name, build_encryptor(config), unmasked=unmasked),
     )

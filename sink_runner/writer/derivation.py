@@ -13,8 +13,9 @@ from ..errors import ConfigError
 from ..loading.mapping_checks import shortened
 from ..plugin import Derived, SyncTime, TableMapping
 from ..postgres.catalog import TableCatalog, quoted
-from ..postgres.comparison import differ
+from ..postgres.comparison import as_base, differ, stored
 from ..postgres.target_column import TargetColumn
+from ..postgres.types import PgType
 from .log_position import LSN_COLUMN, ORDINAL_COLUMN
 from .statements import NOW
 
@@ -99,6 +100,63 @@ class Derivation:
             f"SELECT pg_advisory_xact_lock(h) FROM (SELECT DISTINCT "
             f"hashtextextended(%s || {parts}, 0) AS h FROM {self.touched} ORDER BY h) x"
         )
+
+    @cached_property
+    def touch_groups(self) -> str:
+        """Note groups, each of whose columns is an array of text."""
+        arrays = ", ".join("%s::text[]" for _ in self.candidates.group)
+        names = names_of(self.candidates.group)
+        read = ", ".join(pg.read(f"g.{quoted(name)}") for name, pg in self._group_types)
+        return f"INSERT INTO {self.touched} SELECT {read} FROM unnest({arrays}) g({names})"
+
+    def some_groups(self, *, after: bool, most: int) -> str:
+        """The first groups of candidates and target, as text; `after` takes a group, twice."""
+        types = ", ".join(f"%s::{pg.unbound_cast}" for _, pg in self._group_types)
+        where = f" WHERE ({self.group}) > ({types})" if after else ""
+        part = "(SELECT DISTINCT {group} FROM {table}{where} ORDER BY {group} LIMIT {most})"
+        parts = [
+            part.format(group=self.group, table=table, where=where, most=most)
+            for table in (self.table, self.target.sql_name)
+        ]
+        texts = ", ".join(f"g.{quoted(name)}::text" for name in self.candidates.group)
+        ordered = ", ".join(f"g.{quoted(name)}" for name in self.candidates.group)
+        known = " AND ".join(f"g.{quoted(name)} IS NOT NULL" for name in self.candidates.group)
+        return (
+            f"SELECT {texts} FROM ({' UNION '.join(parts)}) g WHERE {known} "
+            f"ORDER BY {ordered} LIMIT {most}"
+        )
+
+    @property
+    def _group_types(self) -> list[tuple[str, PgType]]:
+        types = {column.name: column.pg for column in self.columns}
+        return [(name, types[name]) for name in self.candidates.group]
+
+    def differences(self, connection: Connection) -> tuple[str, list[str]]:
+        """Return SQL for the target's rows of the touched groups that are not as derived.
+
+        It takes `now`, and gives whether the row is wanted and exists, its key as an array of text,
+        and which of the columns differ, whose names are returned, too.
+        """
+        key, table = self.declared.key, self.target.sql_name
+        own = {name for name in key if self.target.columns[name].pg.is_exact}
+        names = [name for name in self._derived_columns(connection) if name not in own]
+        differs = []
+        for name in names:
+            pg = self.target.columns[name].pg
+            new = stored(f"w.{quoted(name)}::{pg.unbound_cast}", pg)
+            differs.append(differ([as_base(f"t.{quoted(name)}", pg)], [new]))
+        texts = [f"coalesce(w.{quoted(n)}::text, t.{quoted(n)}::text)" for n in key]
+        same = " AND ".join(f"t.{quoted(n)} = w.{quoted(n)}" for n in key)
+        wanted, exists = (f"{side}.{quoted(key[0])} IS NOT NULL" for side in "wt")
+        query = (
+            f"WITH wanted AS MATERIALIZED ({self._select}), there AS MATERIALIZED (SELECT * "
+            f"FROM {table} WHERE ({self.group}) IN (SELECT {self.group} FROM {self.touched})) "
+            f"SELECT * FROM (SELECT {wanted} AS is_wanted, {exists} AS is_there, "
+            f"ARRAY[{', '.join(texts)}] AS key, ARRAY[{', '.join(differs)}]::boolean[] AS differs "
+            f"FROM wanted w FULL JOIN there t ON {same}) d "
+            "WHERE NOT is_wanted OR NOT is_there OR true = ANY (differs)"
+        )
+        return query, names
 
     def derive(self, connection: Connection) -> str:
         """Make the touched groups of the target equal to the result of `Derived.select`."""
