@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Protocol
 
@@ -111,8 +111,7 @@ def watching_lag(
     names = {mapping.target_table.database for mapping in mappings.values()}
     targets = {name: find_database(config.databases, name).dsn for name in names}
     watch = LagWatch(mappings, targets, health)
-    with (
-        closing(LogEnds(KafkaConnection.of(config.kafka))) as ends,
-        repeating("lag", partial(watch.observe, ends), SECONDS) if mappings else nullcontext(),
-    ):
+    ends = LogEnds(KafkaConnection.of(config.kafka))
+    work = partial(watch.observe, ends)
+    with repeating("lag", work, SECONDS, ends.close) if mappings else nullcontext():
         yield
