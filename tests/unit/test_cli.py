@@ -56,7 +56,7 @@ print(*sorted(name for name in sys.modules if name.startswith("sink_runner.") or
 
 
 def test_help_imports_no_command():
-    """Except what the command `demo` of sink-stack imports for its summary."""
+    """The module `cli.arguments` is imported by `demo` of sink-stack, whose summary is printed."""
     result = subprocess.run(
         [sys.executable, "-c", LIST_MODULES, "--help"], capture_output=True, text=True, check=True
     )

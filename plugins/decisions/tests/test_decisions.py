@@ -258,7 +258,7 @@ class TestDeletion:
         assert portal.rows() == []
         assert portal.send(decision().at(NOW, 3)) == 0
 
-    def test_deleted_application_removes_all_its_decisions(self, portal: TargetHarness) -> None:
+    def test_decisions_do_not_return_to_deleted_application(self, portal: TargetHarness) -> None:
         by_number = APPROVED | {"application_id": UNKNOWN, "decision_timestamp": LATER}
         portal.send(decision(), create(**by_number))
         portal.admin.execute("DELETE FROM service_applications WHERE id = %s", (FIRST,))

@@ -74,7 +74,7 @@ def sink() -> Harness:
 
 
 @pytest.mark.parametrize("column", ["file_path", "file_hash", "verification_notes"])
-def test_columns_about_contents_are_not_read(sink: Harness, column: str) -> None:
+def test_columns_that_reveal_contents_are_not_read(sink: Harness, column: str) -> None:
     assert column not in sink.mapping.source_columns
 
 

@@ -94,5 +94,5 @@ def test_feedback_is_never_updated_or_removed(sink: Harness) -> None:
 
 
 @pytest.mark.parametrize("column", ["subject", "status", "resolution"])
-def test_columns_about_handling_are_not_read(sink: Harness, column: str) -> None:
+def test_columns_of_processing_are_not_read(sink: Harness, column: str) -> None:
     assert column not in sink.mapping.source_columns

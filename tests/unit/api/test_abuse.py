@@ -104,7 +104,7 @@ def measure_callback(service, url):
 class TestReadiness:
     @pytest.fixture
     def slow_kafka(self, serve):
-        """A service whose check of Kafka takes three seconds; its URL; the calls of the check."""
+        """Yield a service whose check of Kafka takes 3 s, its URL, and the calls of the check."""
         service, calls = serve(), []
 
         def check():

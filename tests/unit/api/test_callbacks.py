@@ -159,7 +159,7 @@ def test_one_invalid_item_refuses_whole_request(service):
 
 
 def test_errors_never_repeat_the_request(service):
-    """Neither a value nor the name of an unknown field."""
+    """An error contains neither a value nor the name of an unknown field."""
     canary = "98765432101"
     body = dict.fromkeys(FORECAST, canary) | {canary: canary, "status": canary}
     body["projections"] = [canary]

@@ -81,7 +81,7 @@ def test_environment_adds_to_connection_string(monkeypatch: pytest.MonkeyPatch) 
 def test_service_file_adds_to_connection_string(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Except the password, which libpq reads itself."""
+    """Its hosts become part of the connection string; its password does not, as libpq reads it."""
     service = tmp_path / "services.conf"
     lines = ["host=db1.example,db2.example", "user=sink", "dbname=north", "password=hunter2"]
     service.write_text("\n".join(["[north]", *lines]))
@@ -146,7 +146,7 @@ def test_repr_contains_no_secret() -> None:
 
 
 def test_all_connections_are_made_by_dsn() -> None:
-    """Another function would neither read the password again nor refuse plaintext."""
+    """Only this class reads the password for each connection and refuses plaintext."""
     package = Path(sink_runner.__file__).parent
     modules = {
         str(path.relative_to(package))

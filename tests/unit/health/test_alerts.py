@@ -60,7 +60,7 @@ class Runner:
         self.seconds = 4000.0
 
     def is_firing(self, rule: str) -> bool:
-        """Compare each series of the rule's metric with the rule's number."""
+        """Return whether the metric of the rule passes its threshold for any label."""
         expression = promql.parse(RULES[rule]["expr"])
         compare, bound = _COMPARISONS[str(expression.op)], expression.rhs.val
         values = list(self._series(expression.lhs))

@@ -1,4 +1,4 @@
-"""The policy of a looked-up value's source column masks it."""
+"""A looked-up value is masked by the policy of the column that it comes from."""
 
 import json
 import shutil

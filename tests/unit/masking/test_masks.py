@@ -112,7 +112,7 @@ texts_unlike_masks = st.text("123456789abdefgकखगअइउ १२३४५\
 @pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("scrub")])
 @given(value=texts_unlike_masks)
 def test_masks_keep_at_most_four_characters(name, value):
-    """Except scrubbed text, which keeps names and short numbers."""
+    """Scrubbed text is an exception: it keeps names and short numbers."""
     masked = ALL[name](value) or ""
     if name == "MASK_HASH":
         assert re.fullmatch("[0-9a-f]{64}", masked)

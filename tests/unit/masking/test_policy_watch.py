@@ -54,7 +54,7 @@ def test_new_policies_are_used_and_logged(folder):
 
 
 def test_unchanged_policies_stay_the_same_object(folder):
-    """A mapping compiles its masks again only for another object."""
+    """A mapping compiles its masks again whenever it gets another object."""
     watch = PolicyWatch(folder)
     before = watch.current()
     watch.look()

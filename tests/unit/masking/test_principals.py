@@ -124,7 +124,7 @@ def test_row_is_masked_for_reader(load):
 
 
 def test_unknown_user_sees_no_personal_column(load):
-    """Nor any column that a policy names for others, classified or not."""
+    """A column that a policy names for others is masked as well, classified or not."""
     policies = load(make_policy(1, "MASK_NONE", column="x", groups=["n"]))
     masked = mask_row(policies, PEOPLE, {"number": "1", "x": "2"}, policies.person("eve"))
     assert masked == {"number": "***MASKED***", "x": "***MASKED***"}

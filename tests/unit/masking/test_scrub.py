@@ -382,7 +382,7 @@ gaps = st.text("   -\u2013._/()\u200b\u200d\ufeff\u00a0", max_size=4)
     before=st.sampled_from(["", "call ", "नाम ", "x:"]),
 )
 def test_number_is_scrubbed_in_any_grouping(parts, before):
-    """Except what looks like a time stamp or an application number: they begin with a year."""
+    """Time stamps and application numbers are exceptions: they begin with a year."""
     assume(parts[0][0] not in (1, 2))
     text = before + "".join(chr(zero + digit) + gap for digit, zero, gap in parts)
     assert not any(char.isdigit() for char in scrub_contacts(text))

@@ -93,7 +93,7 @@ def listed_as_not_personal():
 
 
 def test_every_personal_looking_column_is_classified():
-    """In both databases; the heuristics use name and type."""
+    """This includes both databases; the heuristics use name and type."""
     looks = {name for name, type_ in TYPES.items() if looks_personal(name.column, type_)}
     assert len(looks) > 60
     assert looks <= set(classified()) | set(listed_as_not_personal())

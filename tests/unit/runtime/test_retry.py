@@ -1,4 +1,4 @@
-"""Waits, reports and the end of retries."""
+"""Retries: their waits, their reports, and how they end."""
 
 import threading
 from collections.abc import Callable

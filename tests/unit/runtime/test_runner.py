@@ -286,7 +286,7 @@ def test_outage_does_not_delay_other_mappings(builder: WorkerBuilder, settings: 
 
 @pytest.mark.parametrize("kind", [ConfigError, RetriableError])
 def test_error_while_running_quarantines(kind: type[Exception]) -> None:
-    """So does a transient error that the worker does not retry: the mapping starts again later."""
+    """A transient error that the worker does not retry does so as well; it restarts later."""
 
     def fail() -> None:
         raise_as_the_runner(kind("GRANT INSERT ON TABLE t TO sink_writer"))

@@ -1,4 +1,4 @@
-"""A column that got another column's name would get its mask, and is refused."""
+"""A column that takes over the name of another one is refused: it would get the wrong mask."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Generated changes of a table: accepted ones are decodable; unmapped ones are accepted."""
+"""Generated changes of a table: if accepted, events are decodable; unmapped columns may change."""
 
 from base64 import b64encode
 from dataclasses import replace

@@ -253,7 +253,7 @@ class TestTypes:
         ],
     )
     def test_infinity_passes_hook_unchanged(self, kind: Any, value: str, expected: Any) -> None:
-        """The last day of Python's calendar without infinity stays that day."""
+        """Python has no infinite dates; a finite date of the same value stays finite."""
         row_plan = plan(target(Column("a"), kind), a=kind)
         assert row_plan.typed((value,)) == (expected,)
         assert row_plan.finish(row_plan.typed((value,))) == (value,)

@@ -139,7 +139,7 @@ def test_rotated_authority_is_read_after_refusal(
 def test_client_without_credentials_sends_none(
     serve, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even those in ~/.netrc, which the library requests would send."""
+    """Credentials in ~/.netrc, which the library requests would use, are not sent either."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login admin password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     ranger = serve()

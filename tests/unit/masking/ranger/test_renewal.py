@@ -170,7 +170,7 @@ def test_dlq_commands_refuse_expired_policies(command, ranger, argv):
 
 
 def test_run_and_api_download_policies_first(settings, ranger, folder, monkeypatch):
-    """Before a mapping is compiled or a request is accepted."""
+    """They do so before a mapping is compiled or a request is accepted."""
     versions = []
 
     def record_version(*args, **_):
