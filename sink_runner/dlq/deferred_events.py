@@ -1,4 +1,4 @@
-"""Find, decrypt and settle the deferred events of a mapping, and what blocks others."""
+"""Find, decrypt and settle the deferred events of a mapping, and find blocked keys."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SELECT DISTINCT ON (1, 2) {PLACE}, {KEY}, status = 'PARKED' FROM sink.dead_lette
 WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
 ORDER BY 1, 2, dlq_id -- rows without a key, whose own number is their key: the oldest first
 """
-# Where newer rows supersede older ones, no event waits for a person to decide on another.
+# If newer rows supersede older ones, no event waits for the decision of a person.
 _KEYS_ANY = f"""
 SELECT {PLACE}, {KEY}, bool_or(status = 'PARKED') FROM sink.dead_letter
 WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
 GROUP BY 1, 2 ORDER BY 1, 2
 """
-# What waits for another row to give up a value, in whatever partition.
+# Events that wait for another row to give up a value, in any partition.
 _CONTENDING = f"""
 SELECT {PLACE}, {KEY} FROM sink.dead_letter
 WHERE flow = %s AND status = 'PARKED' AND sqlstate = ANY (%s) AND (partition IS NULL) = %s
@@ -65,7 +65,7 @@ _REPLAYED = """
 UPDATE sink.dead_letter SET status = 'REPLAYED', attempts = attempts + 1
 WHERE dlq_id = ANY (%s) AND status = 'PARKED'
 """
-# The reason may be another one by now, and `contending` goes by its SQLSTATE.
+# The reason may have changed, and `contending` selects by its SQLSTATE.
 _STILL_WAITS = """
 UPDATE sink.dead_letter d SET error_class = now.error_class, sqlstate = now.sqlstate,
   error_message = now.error_message, stack_trace = now.stack_trace
@@ -87,7 +87,7 @@ class Counts(NamedTuple):
     open: int
     deferred: int
     failed: int
-    """Those of `open` that are events, and not rows of a batch."""
+    """Those of `open` that are events and not rows of a batch run."""
 
 
 class DeferredEvent(NamedTuple):
@@ -97,11 +97,11 @@ class DeferredEvent(NamedTuple):
     key: WaitingKey
     message: Message
     expired: bool
-    """It has waited for longer than `[waiting] give_up_hours`."""
+    """Whether it has waited for longer than `[waiting] give_up_hours`."""
     first: bool
-    """No dead letter of its key comes before it, but for those that were taken as well."""
+    """Whether no other dead letter of its key comes before it, apart from those also taken."""
     fault: WaitingError | None = None
-    """Why it could not be decrypted; the message is empty then."""
+    """The reason why it could not be decrypted; then the message is empty."""
 
 
 class Taken(NamedTuple):
@@ -109,7 +109,7 @@ class Taken(NamedTuple):
 
     events: list[DeferredEvent]
     blocked: set[WaitingKey]
-    """Keys with an open dead letter after the events; a person has to decide on it."""
+    """Keys with an open dead letter after the events, about which a person has to decide."""
     reached: list[WaitingKey]
     """The keys whose events fitted into `most_bytes`."""
     cut: set[WaitingKey]
@@ -142,7 +142,7 @@ class DeferredEvents:
     """One mapping's dead letters that block other events."""
 
     at_once = 10
-    """How many events of a key are taken at once."""
+    """The most events of a key that are taken at once."""
 
     def __init__(self, mapping: str, encryptor: Encryptor, most_bytes: int = DEFAULT_BYTES) -> None:
         self._mapping = mapping
@@ -155,7 +155,8 @@ class DeferredEvents:
     ) -> dict[WaitingKey, bool]:
         """Return the blocked keys of these partitions.
 
-        True: the runner may retry the key.  False: a person has to decide on its first event.
+        The value is True if the runner may retry the key, False if a person has to decide about its
+        first event.
         """
         query = _KEYS_ANY if supersedes else _KEYS
         found = connection.execute(query.encode(), (self._mapping, list(partitions)))
@@ -164,8 +165,8 @@ class DeferredEvents:
     def contending(self, connection: Connection, *, rows: bool, most: int) -> list[WaitingKey]:
         """Return the keys of events, or of a batch's rows, that wait for a unique value.
 
-        Those of other runners' partitions are among them: rows that swap their values have to be
-        written together.
+        They include keys of other runners' partitions: rows that swap values have to be written
+        together.
         """
         return connection.execute(
             _CONTENDING.encode(), (self._mapping, list(TAKEN), rows, most)
@@ -186,7 +187,7 @@ class DeferredEvents:
     ) -> Taken:
         """Return the first events of each key, in the order in which they were deferred.
 
-        Where newer events supersede older ones, the last few as well.  Together their payloads
+        If newer events supersede older ones, also return the last few.  Together their payloads
         have at most `most_bytes`, unless a single one has more.
         """
         taken, numbers, first = Taken([], set(), [], set()), list[int](), set[int]()
@@ -263,5 +264,5 @@ class DeferredEvents:
             if failed_again:
                 cursor.executemany(_OPEN, failed_again)
                 settled += cursor.rowcount
-        if settled != len(replayed) + len(failed_again):  # by a person: read again what there is
+        if settled != len(replayed) + len(failed_again):  # by a person; read the keys again
             raise RetriableError("deferred events were settled by another process")

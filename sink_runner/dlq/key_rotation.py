@@ -1,8 +1,8 @@
-"""Change the key of the dead letters: encrypt them again, and make their fingerprints again.
+"""Rotate the key of dead letters: encrypt them again, and renew their fingerprints.
 
-The fingerprint says which dead letters are of one row, so it must be the same for all of them and
-for the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
-changes it, for all of them at once and with no runner connected; a runner checks it at its start.
+The fingerprint identifies the dead letters of a row, so all of them and the runner have to use the
+same key.  That is the oldest key; only `fingerprints` changes it, for all dead letters at once and
+while no runner is connected.  A runner checks it at its start.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MARKED = f"""
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
 _MARK = "UPDATE sink.dead_letter SET event_key_hash = %s WHERE dlq_id = %s"
-# Of a settled dead letter the key is gone, and nothing waits behind it.
+# A settled dead letter has no key any more, and blocks no event.
 _FORGET = "UPDATE sink.dead_letter SET event_key_hash = NULL WHERE source_data IS NULL"
 _RUNNERS = """
 SELECT count(*) FROM pg_stat_activity
@@ -58,7 +58,7 @@ ORDER BY key_id <> ALL (%s) DESC LIMIT 1
 """
 
 ReportProgress = Callable[..., None]
-"""Called with `total` or `advance`, as a progress bar."""
+"""Reports progress: it is called with `total` or with `advance`."""
 
 
 class Done(NamedTuple):
@@ -73,7 +73,10 @@ class Done(NamedTuple):
 
 
 def encrypt_again(connection: Connection, encryptor: Encryptor, report: ReportProgress) -> Done:
-    """Encrypt with the current key what has another, some at a time; an interrupted run resumes."""
+    """Encrypt dead letters of other keys with the current one, in portions.
+
+    An interrupted run can be repeated: it continues.
+    """
     (total,) = connection.execute(_COUNT.encode(), (encryptor.key_id,)).fetchone() or (0,)
     report(total=total)
     changed = last = 0

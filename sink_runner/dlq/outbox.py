@@ -1,10 +1,10 @@
 """Publish dead letters from the table to their Kafka topics.
 
-A topic can't take part in the database's transaction, so a dead letter is sent after its commit
-and marked when Kafka has it.  After a crash in between it is sent again: at least once, never lost;
-`sink.dlq-id`, `sink.attempts` and `sink.status` identify a record that came twice.  Two runners
-never send the same one at once, and a Kafka that does not answer only delays it.  Deferred
-events are not published.
+Kafka cannot take part in the database's transaction, so a dead letter is sent after its commit and
+marked when Kafka has confirmed it.  After a crash in between it is sent again (at least once);
+`sink.dlq-id`, `sink.attempts` and `sink.status` identify duplicates.  Two runners never send the
+same dead letter at the same time, and an outage of Kafka only delays it.  Deferred events are not
+published.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .stored_dead_letters import SIZED, first_sized, read
 
 _AT_ONCE = 100
 _LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
-# The index dead_letter_unpublished is of these very dead letters.
+# The index dead_letter_unpublished has the same condition.
 UNPUBLISHED = """error_class <> 'WaitingError'
 AND (published_attempts IS NULL
 OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
@@ -51,13 +51,13 @@ class RecordSender(Protocol):
     """Sends records to Kafka."""
 
     def send(self, records: Sequence[Record]) -> None:
-        """Return when Kafka has them; raise RetriableError if it may not."""
+        """Return when Kafka has confirmed all records; otherwise raise RetriableError."""
 
     def close(self) -> None: ...
 
 
 class Outbox:
-    """The dead letters of one target database, on their way to Kafka.  One thread at a time."""
+    """Publishes the dead letters of one target database.  One thread at a time uses it."""
 
     def __init__(self, database: str, dsn: Dsn, producer: RecordSender, waiting: Gauge) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class Outbox:
         self._sources: set[str] = set()
 
     def publish(self) -> int:
-        """Send what has not been sent; return how many dead letters that were.
+        """Publish unpublished dead letters; return their number.
 
         A topic that refuses records does not delay the others; its error is raised at the end.
         """
@@ -167,7 +167,7 @@ def _loop(name: str, outbox: Outbox, seconds: float, stop: threading.Event) -> N
                 pause, logged = seconds, False
                 continue
             if isinstance(fault, psycopg.errors.UndefinedTable):
-                continue  # no mapping has started with this database yet
+                continue  # no mapping has created the tables of this database yet
             if not logged:
                 log.warning("dead_letters_not_published", reason=describe(fault))
             pause, logged = min(pause * 2, _LONGEST), True

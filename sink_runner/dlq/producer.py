@@ -21,7 +21,7 @@ from .record import Record
 
 _SECONDS = 5.0
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError)
-"""The client refuses a record over its own limit, and a broker or topic one over theirs."""
+"""Refusals of a record that exceeds the limit of the client, the broker or the topic."""
 
 
 class Producer:
@@ -34,7 +34,7 @@ class Producer:
     def send(self, records: Sequence[Record]) -> None:
         """Return when every replica has confirmed all records.
 
-        Raises RetriableError where one is not confirmed, AccessError where Kafka refuses access.
+        Raises RetriableError if one is not confirmed, AccessError if Kafka refuses the client.
         """
         try:
             producer = self._connected()
@@ -84,7 +84,7 @@ def _send(producer: Any, record: Record) -> Any:
 
 
 def _confirm(producer: Any, record: Record, future: Any) -> None:
-    """Wait for the confirmation; send it without its value where the broker finds it too large."""
+    """Wait for the confirmation; send the record without its value if Kafka finds it too large."""
     try:
         future.get(timeout=_SECONDS)
     except _REFUSED:

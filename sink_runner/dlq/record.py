@@ -1,4 +1,4 @@
-"""A dead letter as a Kafka record: encrypted, with Kafka Connect's headers and ours."""
+"""Make a Kafka record of a dead letter: encrypted, with headers of Kafka Connect and our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .stored_dead_letters import StoredDeadLetter
 TOPIC = "sink.dead-letters.{source}-to-{target}"
 
 _ERRORS = "sink_runner.errors"
-# Kafka Connect's names of the stages, and the classes of ours that do them.
+# Kafka Connect's names of the stages, and the classes of the runner for them.
 _STAGES = {
     "DecodeError": ("VALUE_CONVERTER", "sink_runner.avro.decoder.EnvelopeDecoder"),
     "WriteError": ("TASK_PUT", "sink_runner.writer.writer.Writer"),

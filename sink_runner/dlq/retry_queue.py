@@ -1,10 +1,10 @@
-"""Retry deferred events, and keep later events of the same key in order behind them.
+"""Retry deferred events, and defer later events of the same key to keep their order.
 
 A deferred event is a dead letter with the status PARKED, written in the transaction that moves the
 offset past it.  A failed one has the status OPEN, waits for a person, and blocks its key as well.
 The database is authoritative; the keys here are a cache of it.  They are read when a partition is
 claimed, and again at intervals, since `sink-runner dlq` only changes a status in the database;
-otherwise they change after a commit, never before.
+otherwise they change only after a commit.
 
 A retry is a transaction of the partition's owner, fenced like any other: it writes the rows and
 settles their dead letters, or does neither.
@@ -46,9 +46,9 @@ _IDLE_FACTOR = 15
 _COST_FACTOR = 20
 """The interval is at least this many times the duration of the last read."""
 _GRACE = timedelta(minutes=10)
-"""How long this process retries an event before it gives it up, however old the event is: the row
-that it needs may be in the backlog of a stopped runner, or a person may only now have decided on
-the event before it."""
+"""How long this process retries even an old event before it gives up: the row that it needs may be
+in the backlog of a stopped runner, or a person may only now have decided about an event before
+it."""
 
 
 class RetryQueue:
@@ -69,8 +69,8 @@ class RetryQueue:
     ) -> None:
         """`identifies_row` returns whether an event's key identifies one row of the source.
 
-        None: newer whole rows do not supersede older dead letters of their row, and every event
-        waits behind the older ones of its key.
+        If it is None, newer whole rows do not supersede older dead letters of their row, and every
+        event waits for the older ones of its key.
         """
         self._committer = committer
         self._encryptor = encryptor
@@ -84,11 +84,11 @@ class RetryQueue:
         self._held: set[WaitingKey] = set()
         """The blocked keys; about 200 bytes each."""
         self._retriable: dict[WaitingKey, None] = {}
-        """Keys to retry, in that order; a dict, since a set has none."""
+        """Keys to retry, in their order; a dict, since a set has no order."""
         self._places: set[int] = set()
         """The partitions of the blocked keys."""
         self._contending: list[WaitingKey] = []
-        """Keys that wait for other rows' unique values; of other runners' partitions, too."""
+        """Keys that wait for unique values of other rows, also in partitions of other runners."""
         self._fresh: set[WaitingKey] = set()
         """Keys that were blocked after the last call of `split`."""
         self._tried: dict[int, datetime] = {}
@@ -97,7 +97,7 @@ class RetryQueue:
         self._stale = float("inf")
         """When to read the keys again."""
         self.tried = 0
-        """How many keys the last retry looked at."""
+        """How many keys the last retry examined."""
 
     def load(self, partitions: Collection[int]) -> None:
         """Read the blocked keys of these partitions, of which no batch may be in flight."""
@@ -129,8 +129,8 @@ class RetryQueue:
     # -- new events ----------------------------------------------------------------------------
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Message]]:
-        """Divide messages into those to apply now and those to defer behind others."""
-        self._fresh.clear()  # before the keys are looked at: another thread may be adding some
+        """Divide messages into those to apply now and those to defer."""
+        self._fresh.clear()  # before the keys are read: another thread may be adding some
         if not self._held or self._supersedes:  # `hold` decides by what the event holds
             return messages, []
         free: list[Message] = []
@@ -141,9 +141,9 @@ class RetryQueue:
         return free, held
 
     def hold(self, batch: Batch, held: Sequence[Message] = ()) -> None:
-        """Defer what comes after an event that is deferred or that failed.
+        """Defer events that follow a deferred or failed event of their key.
 
-        Call it once the batch before this one is committed, with what `split` held back.
+        Call it after the commit of the previous batch, with the messages that `split` held back.
         """
         if self._identifies_row:
             batch.superseding = made = rules.Superseding(self._identifies_row)
@@ -218,10 +218,10 @@ class RetryQueue:
         return now >= self._stale or (bool(self._retriable) and now >= self._due)
 
     def retry(self, claims: Mapping[int, Claim], prepare: Prepare) -> tuple[Batch, int]:
-        """Try the oldest events of some keys again, and next time those of the next keys.
+        """Retry the oldest events of some keys; the next call continues with the next keys.
 
-        Returns what was applied, with its dead letters, and how many rows changed.  No batch that
-        `split` has seen may be in flight.
+        Returns the batch that was applied, with its dead letters, and how many rows changed.  No
+        batch that `split` has seen may be in flight.
         """
         self._drop(self._places - claims.keys())
         if time.monotonic() >= self._stale:
@@ -282,7 +282,7 @@ class RetryQueue:
         """Let only the partition's owner expire an event, after retrying it for `_GRACE`."""
         now, first = self._clock(), dict[tuple[WaitingKey, int], int]()
         for event in events:
-            # Where events do not wait for each other, each has its own time.
+            # If events do not wait for each other, each has its own deadline.
             first.setdefault((event.key, self._supersedes and event.dlq_id), event.dlq_id)
         for dlq_id in first.values():
             self._tried.setdefault(dlq_id, now)
@@ -304,7 +304,7 @@ class RetryQueue:
             self._places.difference_update(partitions)
 
     def _rotate(self, tried: _Tried) -> None:
-        """Move the tried keys to the end, or remove those with nothing left that may be retried."""
+        """Move the tried keys to the end; remove those without any event left to retry."""
         taken = tried.taken
         left = Counter(event.key for event in taken.events)
         left -= Counter(event.key for event in tried.done)
@@ -312,7 +312,7 @@ class RetryQueue:
             if key not in self._retriable:
                 continue  # a key of another runner, or one that was queued before a dead letter
             del self._retriable[key]
-            stopped = key in taken.blocked  # perhaps by a newer one; `load` finds that out
+            stopped = key in taken.blocked  # perhaps by a newer event; `load` decides
             if not self._supersedes and (key in tried.failed or (stopped and not left[key])):
                 continue
             if left[key] or key in taken.cut:
@@ -336,7 +336,7 @@ class _Tried(NamedTuple):
 
 
 def replay_rows(queue: RetryQueue, prepare: Prepare) -> Counter[str]:
-    """Try again every row that earlier batch runs deferred, until none of them goes on.
+    """Retry every row that earlier batch runs deferred, until no further one can be applied.
 
     For a batch run, the only one of its mapping.  What it reads is a `Message` of partition
     ROWS whose offset rises from row to row and whose value, from ``b"\\x01"`` on, `prepare` can

@@ -1,4 +1,4 @@
-"""Select which of the deferred events that were tried again may be applied now."""
+"""Select the retried events that may be applied now."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .superseding import Older, Superseding
 
 
 class Selection(NamedTuple):
-    """What becomes of the events that were tried again; the others stay deferred."""
+    """The outcome of retried events; the others stay deferred."""
 
     ended: list[DeferredEvent]
-    """They are applied, or fail for good."""
+    """Events that are applied, or that fail finally."""
     obsolete: Sequence[DeferredEvent] = ()
-    """A newer one of their row is among those that are applied."""
+    """Events of whose row a newer event is applied."""
 
 
 class _Pass:
@@ -38,9 +38,9 @@ class _Pass:
         return event.fault or self.errors.get(id(event.message))
 
     def end(self, event: DeferredEvent, error: EventError | None = None) -> None:
-        """Apply the event or, with an error, make it a dead letter that a person decides on.
+        """Apply the event or, with an error, make it an open dead letter.
 
-        A dead letter stops its key, unless it is a batch's row: that one stops no other.
+        A dead letter blocks its key, unless it is a row of a batch run.
         """
         self.ended[id(event.message)] = event
         if error is not None:
@@ -49,14 +49,14 @@ class _Pass:
                 self.stopped.add(event.key)
 
     def expire_or_stop(self, event: DeferredEvent, error: WaitingError) -> None:
-        """Give the event up if it has waited for too long; else its key goes on waiting."""
+        """Give the event up if it has waited for too long; otherwise its key stays blocked."""
         if event.expired:
             self.end(event, ExpiredError.of(error))
         else:
             self.stopped.add(event.key)
 
     def finish(self, obsolete: Sequence[DeferredEvent] = ()) -> Selection:
-        """Leave in the batch what the ended events came to, and nothing of the others."""
+        """Keep in the batch the changes and defaults of ended events only."""
         batch = self.batch
         batch.dead_letters = [
             DeadLetter(self.ended[at].message, error) for at, error in self._final.items()
@@ -66,10 +66,10 @@ class _Pass:
 
 
 def select_in_order(events: Sequence[DeferredEvent], batch: Batch) -> Selection:
-    """Select what may be applied where each event waits for the ones before it.
+    """Select the events to apply if each event waits for the earlier ones of its key.
 
-    The first of a key that still waits stops that key, and so does one that fails or has waited
-    for too long, unless it is a batch's row: that one is a dead letter and stops no other.
+    The first event of a key that still waits blocks the key, and so does one that fails or has
+    waited for too long, unless it is a row of a batch run.
     """
     tried = _Pass(batch)
     for event in events:
@@ -86,10 +86,10 @@ def select_in_order(events: Sequence[DeferredEvent], batch: Batch) -> Selection:
 def select_newest(
     events: Sequence[DeferredEvent], batch: Batch, superseding: Superseding
 ) -> Selection:
-    """Select what may be applied where a whole row supersedes older dead letters of its row.
+    """Select the events to apply if a whole row supersedes older dead letters of its row.
 
-    Of each key the newest event that can be applied makes all older ones obsolete.  Newer
-    events wait or fail on their own; what depends on its predecessors waits for them.
+    The newest event of a key that can be applied makes all older ones obsolete.  Newer events wait
+    or fail independently; an event that depends on its predecessors waits for them.
     """
     tried, obsolete = _Pass(batch), []
     whole = superseding.independent(batch.changes)
@@ -121,9 +121,9 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
 
 
 def expire_refused(events: Sequence[DeferredEvent], dead_letters: list[DeadLetter]) -> None:
-    """Give up, among these dead letters, the events that the target has refused for too long.
+    """Give up the events among these dead letters that the target has refused for too long.
 
-    They wait for a row that a foreign key or a lookup needs, which only the write finds out.
+    They wait for a row that a foreign key or a lookup needs, which only a write detects.
     """
     expired = {id(event.message) for event in events if event.expired}
     for at, dead_letter in enumerate(dead_letters):

@@ -22,12 +22,12 @@ OPEN, PARKED, REPLAYED, DISCARDED, SUPERSEDED = STATUSES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A filter of dead letters; None or empty: any."""
+    """A filter of dead letters; a field that is None or empty does not restrict it."""
 
     ids: Collection[int] | None = None
     mapping: str | None = None
     error: str | None = None
-    """A class of errors, or an SQLSTATE."""
+    """The name of an error class, or an SQLSTATE."""
     since: datetime | None = None
     until: datetime | None = None
     statuses: Collection[str] = ()
@@ -71,7 +71,7 @@ class StoredDeadLetter:
 
     @property
     def of_batch(self) -> bool:
-        """Whether it is a row that a batch read, and not an event."""
+        """Whether it is a row of a batch run and not an event."""
         return self.partition is None
 
     @property
@@ -144,7 +144,7 @@ def first_sized(
 ) -> list[int]:
     """Return the first dead letters of a `SIZED` query whose payloads fit into memory.
 
-    They are read by another statement, so that a query may lock them and read what it has locked.
+    A second statement reads them, so that the query can lock them first.
     """
     heads = connection.execute(query.encode(), parameters).fetchall()
     return [number for number, _ in first_portion(heads, itemgetter(1), DEFAULT_BYTES)]

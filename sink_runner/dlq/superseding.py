@@ -1,9 +1,8 @@
 """Decide when a newer whole row makes older dead letters of its source row obsolete.
 
-An event that carries the whole row leaves the target as if the events before it had never been
-applied.  It therefore needs not wait for an older event of its row that failed: it is applied at
-once, and in the same transaction the older dead letters become SUPERSEDED, so that no replay of
-them can ever overwrite it.
+After an event that carries the whole row, the target does not depend on earlier events of the row.
+So the event does not wait for an earlier one that failed: it is applied at once, and in the same
+transaction the older dead letters become SUPERSEDED, so that no replay can overwrite it.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from ..transform.steps import Chain
 
 Connection = psycopg.Connection[Any]
 
-# The index dead_letter_held is over these very expressions, and of these dead letters.
+# The index dead_letter_held has the same expressions and the same condition.
 PLACE = f"coalesce(partition, {ROWS})"
 KEY = (
     "coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END)"
 )
 NEWEST = 2**63 - 1
-"""A number that no stored dead letter exceeds: supersede whatever is stored for the key."""
+"""An id above that of every dead letter: supersede all that are stored for the key."""
 # `published_attempts` lags behind `attempts`, so that the Kafka topic gets the new status.
 _SUPERSEDE = f"""
 UPDATE sink.dead_letter d SET status = 'SUPERSEDED', published_attempts = attempts - 1
@@ -42,7 +41,7 @@ WHERE flow = %s AND {PLACE.replace("partition", "d.partition")} = k.partition
 
 
 class Older(NamedTuple):
-    """The stored dead letters that an event supersedes: those of a key up to a number."""
+    """The stored dead letters that an event supersedes: those of a key up to an id."""
 
     key: WaitingKey
     before: int = NEWEST
@@ -59,7 +58,7 @@ class Superseding:
     settled: Collection[WaitingKey] = ()
     """The keys whose stored dead letters were superseded by the last attempt."""
     stored: int = 0
-    """How many those were."""
+    """How many dead letters the last attempt superseded."""
 
     def settle(
         self,
@@ -85,7 +84,7 @@ class Superseding:
         return self._mark(changes, dead_letters, failed) if dead_letters else list(dead_letters)
 
     def independent(self, changes: Sequence[Change]) -> dict[int, Message]:
-        """Return the events that need not wait for earlier ones, by their messages' identity."""
+        """Return the events that do not wait for earlier ones, by their messages' identity."""
         return {
             identity: message
             for identity, message in whole_rows(changes).items()
@@ -140,8 +139,8 @@ def can_supersede(
     """Return whether newer events of the mapping supersede older dead letters.
 
     `source_key` are the columns of the source's primary key, which is also the key of its events.
-    `decides_itself` says that a plugin resolves conflicts or writes the rows: then the runner
-    does not know what the effect of an event depends on.
+    `decides_itself` says that a plugin resolves conflicts or writes the rows: then the effect of
+    an event may depend on anything.
     """
     if decides_itself or not mapping.replaces_rows or not source_key:
         return False
@@ -178,7 +177,7 @@ class RowKeys:
             except DecodeError:
                 self._known[header] = False
             except (AccessError, RetriableError):
-                return False  # the registry does not answer: the event waits, as it may always do
+                return False  # the registry does not answer, and waiting is always safe
         return self._known[header]
 
 
@@ -190,8 +189,8 @@ def identify_rows(
 ) -> Callable[[bytes], bool] | None:
     """Return a function that says whether an event's key identifies one row of the source.
 
-    None where no newer event of the mapping supersedes an older one.  Without `columns_of`, which
-    is that of `RowKeys`, every key identifies its row.
+    Returns None if no newer event of the mapping supersedes an older one.  Without `columns_of`,
+    which is that of `RowKeys`, every key identifies its row.
     """
     if not can_supersede(mapping, source_key, decides_itself=chain.decides_writes):
         return None

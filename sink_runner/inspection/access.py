@@ -48,7 +48,7 @@ class RowRedactor(NamedTuple):
 
 
 class ReaderAccess:
-    """What the policies show one user."""
+    """The columns that the policies show to one user."""
 
     def __init__(self, policies: Policies, user: str) -> None:
         self.user = user
@@ -63,7 +63,7 @@ class ReaderAccess:
         open_ = [column for column in columns if column not in masks]
         cleared = [c for c in open_ if self._personal(names[c]) and self._decided(names[c])]
         for column in set(open_) - set(cleared):
-            if self._personal(names[column]):  # and no policy decides
+            if self._personal(names[column]):  # and no policy names it
                 masks[column] = _hide
         return RowRedactor(masks, cleared)
 
@@ -95,7 +95,7 @@ class ReaderAccess:
     def _personal(self, name: ColumnName) -> bool:
         """Whether the column is personal, or unclassified with a type that can hold PII.
 
-        The type is not known here; where it has no bounds, the schema check lets no mapping start.
+        The type is unknown here; the schema check refuses unbounded types of unclassified columns.
         """
         known = self._policies
         return bool(

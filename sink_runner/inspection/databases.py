@@ -1,4 +1,4 @@
-"""The databases that have dead letters, and how a dead letter of one is called."""
+"""Find the databases with dead letters, and read ids such as ``south/12``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..postgres.session import Connection, connect
 
 @contextmanager
 def dlq_session(config: Config, database: str) -> Iterator[Connection]:
-    """A session in which a refusal of the database says whose fault it is."""
+    """Open a session whose errors are classified."""
     with (
         classified_errors(),
         connect(config.databases[database].dsn, "sink-runner dlq") as connection,
@@ -23,7 +23,7 @@ def dlq_session(config: Config, database: str) -> Iterator[Connection]:
 
 
 def databases(config: Config) -> list[str]:
-    """Those of the configured databases that have a table of dead letters."""
+    """Return the configured databases that have a table of dead letters."""
     found = []
     for name in config.databases:
         with dlq_session(config, name) as connection:
@@ -33,9 +33,9 @@ def databases(config: Config) -> list[str]:
 
 
 def by_database(config: Config, ids: list[str]) -> Mapping[str, list[int] | None]:
-    """Sort the dead letters that are requested; None is all of a database.
+    """Return the requested dead letters by database; None requests all of a database.
 
-    Every database counts its own, so ``south/12`` is one dead letter and ``12`` is only where
+    Every database numbers its own dead letters, so ``south/12`` is an id, and ``12`` is one only if
     there is one database.
     """
     known = databases(config)

@@ -1,4 +1,4 @@
-"""Build the pipeline of a dead letter's mapping, with a target in which nothing stays written."""
+"""Build the pipeline of a dead letter's mapping, whose writes are rolled back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .trace import Trace
 def open_pipeline(
     bench: DlqService, plugin: discovery.Plugin, trace: Trace, *, of_batch: bool
 ) -> Iterator[Pipeline]:
-    """Connect the mapping for the block; `trace` gets the answers of each step."""
+    """Connect the mapping for the block; `trace` records the results of its steps."""
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
     target_dsn = find_database(config.databases, mapping.target_table.database).dsn
@@ -42,7 +42,7 @@ def open_pipeline(
 
 
 def write_and_roll_back(pipeline: Pipeline, batch: Batch) -> tuple[int, EventError | None]:
-    """Return how many rows a batch would change, and why it would be refused."""
+    """Return how many rows a batch would change, and the error of its first dead letter."""
     committer, dead_letters = pipeline.committer, list[DeadLetter]()
     written = committer.transact(
         lambda connection: committer.write(connection, batch.changes, dead_letters).rows, dry=True

@@ -1,4 +1,4 @@
-"""Send the event of a dead letter through the current chain and report each step, in a dry run."""
+"""Send the event of a dead letter through the current pipeline, as a dry run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Step(NamedTuple):
 
 @dataclass(slots=True)
 class Explained:
-    """The steps as far as the event went, and what would be written."""
+    """The steps that the event passed, and the rows that would be written."""
 
     id: str
     mapping: str
@@ -116,7 +116,7 @@ def _origin(origin: str | None) -> str:
 
 
 def _chain(explained: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
-    """From the filter to the lookups."""
+    """Report the steps from the filter to the lookups."""
     error = batch.dead_letters[0].error if batch.dead_letters else None
     at = None if error is None else _step_of(error, trace)
     for name, text in _steps(pipeline, trace, batch):
@@ -155,7 +155,7 @@ def _steps(pipeline: Pipeline, trace: Trace, batch: Batch) -> Iterator[tuple[str
 
 
 def _step_of(error: EventError, trace: Trace) -> str:
-    """Where the chain stopped."""
+    """Return the step that raised the error."""
     if isinstance(error, StepError):
         return _HOOKS.get(error.step, "map")
     if isinstance(error, WaitingError | ExpiredError) or trace.lookups:
@@ -168,7 +168,7 @@ def _step_of(error: EventError, trace: Trace) -> str:
 def _write(explained: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
     try:
         written, error = write_and_roll_back(pipeline, batch)
-    except SinkError as fault:  # transient, or of the configuration
+    except SinkError as fault:  # a transient error, or one of the configuration
         explained.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
         return
     if resolved := _answers(trace, "sink_resolve_conflict"):

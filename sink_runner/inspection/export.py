@@ -1,4 +1,4 @@
-"""Dead letters for other programs: JSON lines or CSV, masked like all other output."""
+"""Export dead letters as JSON lines or CSV, masked like all other output."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _BLANK = " \t\r\n\v\f\0\xa0\u200b\u3000\ufeff"
 
 
 class Writes(Protocol):
-    """What puts a record on a line."""
+    """Writes a record."""
 
     def __call__(self, record: dict[str, Any]) -> None: ...
 
 
 @dataclass(slots=True)
 class Exported:
-    """What an export has come to."""
+    """The result of an export."""
 
     dead_letters: int = 0
     without: dict[str, str] = field(default_factory=dict)
     """Dead letters that were requested unmasked and cannot be read, with the reason."""
     unaudited: set[str] = field(default_factory=set)
-    """Databases in which it could not be written down."""
+    """The databases whose audit log could not be written."""
 
 
 def export(
@@ -55,7 +55,7 @@ def export(
     output: Path | None,
     clear: bool,
 ) -> Exported:
-    """Write the dead letters; what is read is written down before."""
+    """Export dead letters; the audit log gets an entry before they are read."""
     done = Exported()
     with _opened(output) as file, progress() as bar:
         task, write = bar.add_task("exporting", total=None), _writer(file, as_csv=as_csv)
@@ -91,7 +91,7 @@ def _in_clear(
     connection: Connection,
     done: Exported,
 ) -> Iterator[dict[str, Any]]:
-    """One that can't be read is there without its payload, and is not said to have been read."""
+    """Yield unmasked records; an unreadable one has no payload and is not audited as read."""
     faults = bench.faults(page)
     bench.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
     for dead_letter in page:
@@ -117,16 +117,16 @@ def _writer(file: TextIO, *, as_csv: bool) -> Writes:
 
 
 def _cell(value: Any) -> Any:
-    """A value of its own; a text that a spreadsheet would compute is quoted."""
+    """Return the value of a CSV cell; text that a spreadsheet would compute is quoted."""
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return "'" + value if isinstance(value, str) and _is_formula(value) else value
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a spreadsheet may compute it: also behind blanks, and in another width.
+    """Return whether a spreadsheet may compute the text, also after blanks or in full width.
 
-    A tab or an end of line at the start is dropped by some, and what follows is computed.
+    Some spreadsheets drop a tab or line end at the start and compute the rest.
     """
     first = unicodedata.normalize("NFKC", text.lstrip(_BLANK)[:1])
     return text[:1] in {"\t", "\r", "\n"} or first[:1] in {"=", "+", "-", "@", "\u2212"}
@@ -134,10 +134,10 @@ def _is_formula(text: str) -> bool:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file, which only its owner may read; standard output is the caller's own.
+    """Open the file for its owner only; without one, use standard output.
 
-    It is a new file, put into its place when it is whole: an older one may be open to others, and
-    stays what it is if the export is broken off.
+    A new file replaces an older one when it is complete: the older one may be readable by others,
+    and stays unchanged if the export is interrupted.
     """
     if output is None:
         yield sys.stdout
@@ -159,8 +159,8 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 def _created(output: Path) -> tuple[int, str | None]:
-    """A file to write to, and its name if it is to replace the other."""
-    if output.exists() and not output.is_file():  # a pipe or a device stays what it is
+    """Return a file to write to, and its name if it is to replace the older one."""
+    if output.exists() and not output.is_file():  # a pipe or device cannot be replaced
         return os.open(output, os.O_WRONLY), None
     return mkstemp(dir=output.parent, prefix=".sink-runner-")  # 0600
 

@@ -1,6 +1,6 @@
 """Find the dead letters of a row by its key, as a person writes it.
 
-Of the keys only fingerprints are kept, so the key has to be made what Kafka's record had.
+Only fingerprints of keys are stored, so the key is encoded as in the record of Kafka.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ..writer.encryption import Encryptor
 
 
 class Subjects(Protocol):
-    """Where the keys' schemas come from."""
+    """Returns the schemas of keys."""
 
     def latest(self, subject: str) -> tuple[int, Any] | None:
-        """Give the id and the schema that were registered last."""
+        """Return the id and the schema that were registered last."""
 
 
 def fingerprints(
     text: str, topics: Iterable[str], schemas: Subjects, encryptor: Encryptor
 ) -> list[bytes]:
-    """What the key may be stored under: as a key of each topic that it fits, and as it is.
+    """Return the fingerprints of the key: as a key of each topic that it fits, and as text.
 
-    `text` is a JSON object of the key's columns, or the value of its only column.  As it is, it
-    is the key of a batch's row: its columns, with a tab between.
+    `text` is a JSON object of the key's columns, or the value of its only column.  The key of a row
+    of a batch run is text: its columns, separated by tabs.
     """
     found = {text.encode(), *_parts(text)}
     for topic in topics:
@@ -41,7 +41,7 @@ def fingerprints(
 
 
 def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
-    """The key as Debezium writes it; None if it is not a key of this schema."""
+    """Return the key as Debezium encodes it; None if it is not a key of this schema."""
     columns = [restore_name(field["name"]) for field in schema.get("fields", ())]
     given = _given(text)
     if not isinstance(given, dict):
@@ -66,14 +66,14 @@ def _given(text: str) -> Any:
 
 
 def _parts(text: str) -> Iterable[bytes]:
-    """The key of a row of a batch run, which is not JSON."""
+    """Return the columns of the key of a row of a batch run, which is not JSON."""
     given = _given(text)
     if isinstance(given, dict):
         yield "\t".join(str(given[name]) for name in sorted(given)).encode()
 
 
 def _fitting(value: Any, type_: Any) -> Any:
-    """A value as the type of its column wants it; what does not fit is refused by the writer."""
+    """Return a value in the type of its column; the encoder refuses a value that does not fit."""
     if isinstance(type_, dict):
         type_ = type_.get("type")
     try:

@@ -1,4 +1,4 @@
-"""What is in a dead letter: the event that was encrypted, opened and read, every column of it."""
+"""Decrypt and decode the event of a dead letter, with all of its columns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Row = Mapping[str, Any]
 
 
 class DecryptionError(SinkError):
-    """A dead letter was encrypted with a key that is not at hand, or has no payload any more."""
+    """A dead letter was encrypted with a key that is not configured, or has no payload any more."""
 
 
 class Payload(NamedTuple):
-    """An event as its source wrote it, in clear."""
+    """An event as its source wrote it, unmasked."""
 
     op: str
     key: Row | None
@@ -38,15 +38,15 @@ class Payload(NamedTuple):
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the rows and of the key, each once."""
+        """The columns of the rows and of the key, without duplicates."""
         return list(dict.fromkeys([*(self.key or ()), *(self.before or ()), *(self.after or ())]))
 
 
 class Payloads:
-    """Opens and reads dead letters.
+    """Decrypts and decodes dead letters.
 
-    `row_format` returns what the rows of a mapping's batches look like, and `placeholder` is
-    the setting of capture.
+    `row_format` returns the format of the rows of a mapping's batch runs; `placeholder` is the
+    setting of capture.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Payloads:
         self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
 
     def message(self, dead_letter: StoredDeadLetter) -> Message:
-        """The Kafka record, byte by byte; a DecryptionError if no key at hand opens it."""
+        """Return the original Kafka record; raise DecryptionError if no key decrypts it."""
         if dead_letter.source_data is None:
             raise DecryptionError(
                 f"dead letter {dead_letter.dlq_id} is {dead_letter.status}, so its payload was "
@@ -78,7 +78,7 @@ class Payloads:
             ) from None
 
     def read(self, dead_letter: StoredDeadLetter) -> Payload:
-        """Raises DecodeError for what can't be read, with no word of what it is."""
+        """Decode the event, or raise DecodeError, whose text quotes no value."""
         message = self.message(dead_letter)
         if dead_letter.of_batch:
             return self._row(dead_letter, message)
@@ -89,7 +89,7 @@ class Payloads:
         return _payload(event, names, self._key(message))
 
     def table(self, dead_letter: StoredDeadLetter) -> Table:
-        """Where the row is from."""
+        """Return the source table of the row."""
         return Table.parse(dead_letter.topic)
 
     def _row(self, dead_letter: StoredDeadLetter, message: Message) -> Payload:
@@ -101,7 +101,7 @@ class Payloads:
         return _payload(format_.decode(message.value), names, key)
 
     def _decoder(self, value: bytes) -> tuple[EnvelopeDecoder, tuple[str, ...]]:
-        """One that gives all columns, and their names."""
+        """Return a decoder of all columns, and their names."""
         schema_id = schema_id_of(value)
         if schema_id not in self._decoders:
             names = EnvelopeDecoder(self._schemas).plan(schema_id).row.names

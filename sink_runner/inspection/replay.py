@@ -21,7 +21,7 @@ from ..writer.audit import audit
 Connection = psycopg.Connection[Any]
 
 _MOST_IDS = 100
-"""In one row of the audit log; of more dead letters there are more rows."""
+"""The most dead letters in one row of the audit log."""
 _REPLAY = """
 UPDATE sink.dead_letter SET status = 'PARKED' WHERE dlq_id = ANY (%s) AND status = 'OPEN'
 RETURNING dlq_id, flow, topic, partition IS NULL, attempts
@@ -35,7 +35,7 @@ _STATUSES = "SELECT dlq_id, status, attempts FROM sink.dead_letter WHERE dlq_id 
 
 
 class Decided(NamedTuple):
-    """A dead letter that a decision was made about."""
+    """A dead letter that is to be replayed or discarded."""
 
     dlq_id: int
     mapping: str
@@ -45,7 +45,7 @@ class Decided(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What has become of a dead letter that was to be tried again."""
+    """The state of a dead letter that was to be replayed."""
 
     dlq_id: int
     status: str
@@ -67,12 +67,12 @@ class Outcome(NamedTuple):
 
 
 def replay(connection: Connection, ids: Sequence[int], *, user: str) -> list[Decided]:
-    """Have open dead letters tried again, in the order of their events."""
+    """Request a retry of open dead letters, in the order of their events."""
     return _decide(connection, _REPLAY, ids, user=user, action="replay")
 
 
 def discard(connection: Connection, ids: Sequence[int], *, user: str, reason: str) -> list[Decided]:
-    """Give dead letters up; what waits behind them goes on."""
+    """Discard dead letters; they no longer block later events."""
     scrubbed = scrub_contacts(reason)
     return _decide(connection, _DISCARD, ids, user=user, action="discard", reason=scrubbed)
 
@@ -85,7 +85,7 @@ def outcomes(connection: Connection, ids: Sequence[int]) -> list[Outcome]:
 def wait(
     ask: Callable[[], Mapping[str, list[Outcome]]], seconds: float, report: Callable[[int], None]
 ) -> Mapping[str, list[Outcome]]:
-    """Ask until all are settled or the time is up; `report` is called with their number."""
+    """Wait until all are settled or the time is over; `report` gets the number of settled ones."""
     bound = time.monotonic() + seconds
     while True:
         found = ask()

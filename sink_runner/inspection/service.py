@@ -43,7 +43,7 @@ _LAST = 2**63 - 1
 
 @dataclass(frozen=True)
 class DlqService:
-    """One person's, for the time of a command."""
+    """The dead letters of all databases, for one user and one command."""
 
     config: Config
     plugins: Mapping[str, discovery.Plugin]
@@ -68,19 +68,19 @@ class DlqService:
 
     @cached_property
     def policies(self) -> Policies:
-        """The masking policies; Ranger Admin, where there is one, was queried for newer ones."""
+        """The masking policies, confirmed by Ranger Admin if one is configured."""
         return renewed_policies(self.config.policies)
 
     @cached_property
     def access(self) -> ReaderAccess:
         return ReaderAccess(self.policies, self.user)
 
-    # -- which -------------------------------------------------------------------------------
+    # -- selection ---------------------------------------------------------------------------
 
     def search(
         self, wanted: Wanted, ids: Sequence[str] = (), key: str | None = None
     ) -> Iterator[tuple[str, Connection, Wanted]]:
-        """Each database that is queried, a session with it and what to look for there."""
+        """Yield each database to query, a session with it, and the filter for it."""
         for database, numbers in by_database(self.config, list(ids)).items():
             for number in numbers or ():
                 if number > _LAST:
@@ -94,7 +94,7 @@ class DlqService:
     def find(
         self, wanted: Wanted, *, most: int, key: str | None = None
     ) -> list[tuple[str, StoredDeadLetter]]:
-        """The dead letters of all databases, each with its database and without its payload."""
+        """Return dead letters of all databases, each with its database and without its payload."""
         return [
             (database, dead_letter)
             for database, connection, here in self.search(wanted, key=key)
@@ -116,7 +116,7 @@ class DlqService:
         raise ConfigError(f"no plugin and no dead letter is of mapping {name!r}{hint(name, known)}")
 
     def one(self, text: str) -> tuple[str, StoredDeadLetter]:
-        """The dead letter of this id."""
+        """Return the dead letter of this id, with its database."""
         for database, connection, here in self.search(Wanted(), ids=[text]):
             for dead_letter in found_dead_letters.read(connection, list(here.ids or ())):
                 return database, dead_letter
@@ -130,12 +130,12 @@ class DlqService:
             topics = found_dead_letters.topics(connection)
         return fingerprints(key, topics, self.schemas, self.encryptor)
 
-    # -- what is in them ---------------------------------------------------------------------
+    # -- content -----------------------------------------------------------------------------
 
     def readable(
         self, database: str, dead_letter: StoredDeadLetter, *, clear: bool = False
     ) -> dict[str, Any]:
-        """All that this person may know of a dead letter; `clear` only after `allow_clear`."""
+        """Return all that the user may see of a dead letter; `clear` only after `allow_clear`."""
         fields = dead_letter.as_json(database)
         try:
             payload = self.payloads.read(dead_letter)
@@ -145,7 +145,7 @@ class DlqService:
         return fields | self.access.payload(table, payload, clear=clear)
 
     def faults(self, dead_letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
-        """Why some of them can't be read, by their numbers.
+        """Return the reasons why dead letters cannot be read, by their numbers.
 
         Raises AccessError and RetriableError, which say nothing about the dead letter.
         """
@@ -165,7 +165,7 @@ class DlqService:
         dead_letters: Sequence[StoredDeadLetter],
         connection: Connection | None = None,
     ) -> None:
-        """Write down that these will be read in clear, and commit it; else RefusedError."""
+        """Audit that these will be read unmasked, and commit that; or raise RefusedError."""
         readable = [(dead_letter, self._clear_columns(dead_letter)) for dead_letter in dead_letters]
         with self._session(database, connection) as session:
             self._record(CLEAR, readable, session)
@@ -176,9 +176,9 @@ class DlqService:
         dead_letters: Sequence[StoredDeadLetter],
         connection: Connection | None = None,
     ) -> bool:
-        """Write down that these will be read, masked; False if that can't be done by this role.
+        """Audit that these will be read masked; return False if the role may not do that.
 
-        It is no reason to show nothing then: nothing personal is shown in clear.
+        They are shown nevertheless, since no personal value is shown unmasked.
         """
         with self._session(database, connection) as session:
             try:
@@ -219,7 +219,7 @@ class DlqService:
                 )
 
     def _row_format(self, flow: str) -> RowFormat:
-        """What the rows of a mapping's batches look like now."""
+        """Return the current format of the rows of a mapping's batch runs."""
         from ..batch.source import Source  # noqa: PLC0415 - for rows of a batch only
 
         plugin = self.plugins.get(flow)

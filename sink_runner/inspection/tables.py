@@ -1,4 +1,4 @@
-"""Dead letters as a person reads them in a terminal."""
+"""Format dead letters for a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
             dead_letter.error_message,
             _place(dead_letter),
         )
-        table.add_row(*map(Text, cells))  # what went wrong may look like markup
+        table.add_row(*map(Text, cells))  # an error message may look like markup
     return table
 
 

@@ -1,4 +1,4 @@
-"""Record what each plugin's hooks answered for an event, without a value of the row."""
+"""Record the results of each plugin's hooks for an event, without a value of the row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HookAnswer(NamedTuple):
 
 @dataclass(slots=True)
 class Trace:
-    """The answers of the hooks in the order of the calls, and what was looked up."""
+    """The results of the hooks in the order of the calls, and the counts of lookups."""
 
     steps: list[HookAnswer] = field(default_factory=list)
     lookups: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Trace:
         return resolved
 
     def of(self, hook: str) -> list[HookAnswer]:
-        """Return each plugin's first answer: a filter may be called for the before image, too."""
+        """Return each plugin's first result: a filter may be called for the before image, too."""
         first: dict[str, HookAnswer] = {}
         for answer in self.steps:
             if answer.hook == hook:
