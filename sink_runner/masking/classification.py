@@ -1,4 +1,4 @@
-"""What is personal, said once for both databases: `classification.json`."""
+"""Read `classification.json`, which says for all databases which columns are personal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Classification:
 
 
 def read_classification(content: dict[str, Any]) -> Classification:
-    """Check the file's object; a column that is in it twice is refused."""
+    """Return the classification of the file's object; refuse a column that it names twice."""
     where = CLASSIFICATION
     fields = {"tags", "columns", "not_personal"}
     check_fields(content, where, fields, {"version", "description"}, set())

@@ -1,8 +1,7 @@
 """Find the table's column behind each column of a query's result, by PostgreSQL's metadata.
 
 PostgreSQL follows subqueries, joins and common table expressions down to the column of a table or
-a view, whatever it is called on the way.  An expression, a UNION and a function's result have no
-column.
+a view, whatever its alias is.  An expression, a UNION and the result of a function have no column.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class ResultColumn(NamedTuple):
 
     name: str
     path: tuple[ColumnName, ...]
-    """The column of a table or view, then what the view shows; empty for an expression."""
+    """The column of a table or view, then the one that the view shows; empty for an expression."""
     type: str
     is_table: bool
     """Whether the path ends with the column of a table."""
@@ -86,12 +85,11 @@ def _describe_query(
 def read_origins(
     mapping: TableMapping, dsns: Mapping[str, Dsn | str], *, strict: bool = True
 ) -> Origins:
-    """Read from the databases where a mapping's values come from; `dsns` are the readers'.
+    """Read the origins of a mapping's values from the databases; `dsns` have the role that reads.
 
-    Without `strict` a column of the source that is not classified is let through; what a lookup
-    finds is refused all the same, since no other check warns of it.
-    Raises ConfigError for a query that does not run and RetriableError where a database does not
-    answer.
+    Without `strict` an unclassified column of the source is permitted; one that a lookup finds is
+    refused nevertheless, since no other check warns of it.
+    Raises ConfigError for a query that does not run, RetriableError for an outage.
     """
     with _origin_reader(dsns) as reader:
         columns = reader.source(mapping)
@@ -106,7 +104,7 @@ def read_origins(
 
 
 def lookup_origins(mapping: TableMapping, dsns: Mapping[str, Dsn | str]) -> dict[str, list[Origin]]:
-    """Return the origins of what each lookup column finds; as `read_origins`."""
+    """Return the origins of the values that each lookup column finds; as `read_origins`."""
     with _origin_reader(dsns) as reader:
         return reader.lookups(mapping)
 
@@ -125,12 +123,12 @@ def _origin_reader(dsns: Mapping[str, Dsn | str]) -> Iterator[_OriginReader]:
 
 
 class _OriginReader(NamedTuple):
-    """Reads origins by the sessions of the readers, which are opened as they are needed."""
+    """Reads origins with sessions that are opened when they are needed."""
 
     session: Callable[[str], Connection]
 
     def source(self, mapping: TableMapping) -> list[ResultColumn]:
-        """The columns of the mapping's source: of its query, else of its table."""
+        """Return the columns of the mapping's source: of its query, otherwise of its table."""
         table, query = mapping.source_table, mapping.query
         text = f"SELECT * FROM {qualified(table.schema, table.name)}"
         if query is not None:
@@ -144,7 +142,7 @@ class _OriginReader(NamedTuple):
     def source_origins(
         self, mapping: TableMapping, columns: Sequence[ResultColumn]
     ) -> dict[str, list[Origin]]:
-        """The origins of a query's columns, or of a view's; a table's are its own."""
+        """Return the origins of the columns of a query or view; a table's are its columns."""
         query = mapping.query
         if query is None:
             made_of: Mapping[str, tuple[str, ...]] = {}
@@ -165,7 +163,7 @@ class _OriginReader(NamedTuple):
         }
 
     def lookups(self, mapping: TableMapping) -> dict[str, list[Origin]]:
-        """The origins of what the last lookup of each column finds."""
+        """Return the origins of the values that the last lookup of each column finds."""
         return {
             column.name: self._lookup(column.name, column.lookups[-1])
             for column in mapping.columns

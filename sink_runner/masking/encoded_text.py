@@ -1,4 +1,4 @@
-"""Decode the encodings that text carries, and keep track of where each character came from."""
+"""Decode the encodings within a text, and map each character to its place in the text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from html.entities import html5
 
 # A percent-encoded character (of quoted-printable, too), an HTML entity, an escape of JSON,
-# Python or JavaScript.  Line breaks and tags count as a blank.
+# Python or JavaScript.  A line break or a tag counts as a blank.
 _H = "[0-9a-fA-F]"
 _ENCODED = re.compile(
     rf"""
@@ -33,10 +33,10 @@ _BASE64 = re.compile(r"(?<![\w+/-])(?:[A-Za-z0-9+/]{14,}|[A-Za-z0-9_-]{14,})={0,
 
 
 def decodings(text: str) -> Iterator[tuple[str, Sequence[int]]]:
-    """Yield the text as it is and each time it is decoded, as what is encoded twice.
+    """Yield the text, then the decoded text after each pass, for text that is encoded twice.
 
-    With each, for its characters and its end, the places in `text`.  Markup is yielded with its
-    tags and with blanks in their place.
+    With each come the places in `text` of its characters and of its end.  Markup is yielded with
+    its tags, and with blanks in place of them.
     """
     places: Sequence[int] = range(len(text) + 1)
     for _ in range(_ROUNDS):
@@ -50,7 +50,7 @@ def decodings(text: str) -> Iterator[tuple[str, Sequence[int]]]:
 
 
 def base64_texts(text: str) -> list[tuple[int, int, str]]:
-    """Return begin, end and decoded text of what is base64 of a text."""
+    """Return begin, end and decoded text of each base64 encoding of a text."""
     found = []
     for token in _BASE64.finditer(text):
         raw = token[0].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
@@ -80,7 +80,7 @@ def _decode_once(text: str) -> tuple[str, list[int]]:
 
 
 def _character(found: re.Match[str]) -> str | None:
-    """Return the one character that is encoded, None for what only looks like it."""
+    """Return the encoded character; None for a text that only resembles an encoding."""
     kind, value = str(found.lastgroup), found[str(found.lastgroup)]
     try:
         if kind == "utf8":

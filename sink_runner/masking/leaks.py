@@ -1,7 +1,7 @@
-"""A last look before the write: does a step carry a masked column's value somewhere else?
+"""Check before the write that no step has copied a masked value into another column.
 
-The policies speak of source columns, and a declared column takes its source's mask along.  What a
-plugin's `sink_map` reads of the event and puts elsewhere has left that way.
+Policies name source columns, and a declared column has the mask of its source.  A value that a
+plugin's `sink_map` copies into another column would escape its mask.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .principals import group_principal
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
 _Forms = tuple[str, str, str]
 _SHORTEST = 6, 6, 10
-"""Characters of each form; what is shorter may stand in a text by chance."""
+"""The least characters of a form: a shorter one may occur in a text by chance."""
 _SHORTEST_DATE = 6, 6, 8
 
 
 def hidden_sources(mapping: TableMapping, policies: Policies, origins: Origins) -> Hidden:
-    """A column that is read and that no policy decides on is hidden, too.
+    """Return the source columns to hide: also one without a decision of the policies.
 
-    Of what is only looked up by, nothing reaches the target.
+    A column that is only a lookup's input is left out: its value does not reach the target.
     """
     return {
         name: frozenset(c.name for c in mapping.columns if name in c.sources or c.lookup)
@@ -53,10 +53,10 @@ def _hidden(mapping: TableMapping, policies: Policies, origins: Iterable[Origin]
 
 
 def refuse_leaks(hidden: Hidden, given: Iterable[Mapping[str, Any]], row: Row) -> None:
-    """StepError where a hidden column's value stands in a column of `row` not made of it.
+    """Raise StepError if `row` has a hidden value in a column that is not made of it.
 
-    `given` are the source rows of the event; `row` has the columns that a step has changed.  What
-    is declared goes by its own policy.
+    `given` are the source rows of the event; `row` has the columns that a step has changed.
+    Declared columns are masked by their own policies.
     """
     written = {name: _forms(value) for name, value in row.items() if value}
     for source_row in given:
@@ -66,7 +66,7 @@ def refuse_leaks(hidden: Hidden, given: Iterable[Mapping[str, Any]], row: Row) -
                 continue
             looked_for = _looked_for(clear)
             for name in written.keys() - own:
-                # A MaskedValue that was written as text has its column's name.
+                # The text of a MaskedValue contains the name of its column.
                 if f"<masked {source}>" in written[name][0] or any(
                     any(map(_stands_in, forms, written[name], shortest))
                     for forms, shortest in looked_for
@@ -80,7 +80,7 @@ def _stands_in(value: str, text: str, shortest: int) -> bool:
 
 
 def _looked_for(clear: Any) -> list[tuple[_Forms, tuple[int, int, int]]]:
-    """The forms of a hidden value: its own, of a mobile number without prefix, of a date by day."""
+    """Return the forms of a hidden value: a mobile number without prefix, a time by its day."""
     found = [(_forms(clear), _SHORTEST)]
     if isinstance(clear, date):
         day = clear.strftime("%d"), clear.strftime("%m"), f"{clear.year:04}"
@@ -92,9 +92,9 @@ def _looked_for(clear: Any) -> list[tuple[_Forms, tuple[int, int, int]]]:
 
 
 def _forms(value: Any) -> _Forms:
-    """A value's text; its letters and digits, however they are spelled and separated; its digits.
+    """Return the text of a value, its letters and digits without separators, and its digits.
 
-    Times and UUIDs are no text: their digits may hold any short number by chance.
+    Times and UUIDs have one form: their digits may contain any short number by chance.
     """
     text = _text(value)
     if isinstance(value, date | time | UUID):
@@ -104,7 +104,7 @@ def _forms(value: Any) -> _Forms:
 
 
 def _unescaped(text: str) -> str:
-    """A text without the escapes of JSON, URLs and HTML."""
+    """Return a text without the escapes of JSON, URLs and HTML."""
     return unescape(unquote(_JSON_ESCAPE.sub(lambda it: chr(int(it[1] or "20", 16)), text)))
 
 

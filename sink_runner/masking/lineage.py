@@ -34,12 +34,12 @@ class Line:
 
     @property
     def concerns(self) -> bool:
-        """Whether it is personal or named by a policy."""
+        """Whether the column is personal or named by a policy."""
         return self.named or bool(self.tags)
 
     @property
     def seen(self) -> str:
-        """What the principal sees: the mask, with its expression."""
+        """The mask that the principal gets, with its expression."""
         if self.fault:
             return HIDDEN
         if self.mask is None:
@@ -54,9 +54,9 @@ def lines(
     *,
     origins: Known = NOTHING_KNOWN,
 ) -> list[Line]:
-    """Every column that is carried over, for the target's group or for `principal`.
+    """Yield every column whose value reaches the target, for the target's group or `principal`.
 
-    What is only looked up by does not reach the target, and is left out.
+    A column that is only a lookup's input is left out.
     """
     making = _Making(policies, principal)
     return [
@@ -68,7 +68,7 @@ def lines(
 
 
 def carried(mapping: TableMapping, column: Column, origins: Origins) -> Sequence[Origin]:
-    """Where the values of a target's column come from: for a lookup, what it finds."""
+    """Return the origins of a target column's values: of a lookup, those of the values found."""
     if column.lookup is not None:
         return origins.lookups.get(column.name, ())
     return [origin for name in column.sources for origin in origins.of_source(mapping, name)]

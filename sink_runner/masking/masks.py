@@ -1,9 +1,9 @@
-"""Masks: pure functions that make a column's value safe to show.
+"""Mask values: pure functions that make a column's value safe to show.
 
-Every mask takes a value and returns what may be stored instead. They never raise on a value,
-keep NULL as NULL (but for `constant`, which hides that there was none), read any other value
-by its text, and change nothing when applied a second time. A mask shows at most half of a
-value and hides a shorter one whole. A factory is called once per column, its mask per value.
+A mask takes a value and returns the value to store. It never raises, keeps NULL as NULL (apart from
+`constant`, which hides that there was no value), reads any other value by its text, and changes
+nothing when applied a second time. It shows at most half of a value, and hides a short one
+completely. A factory is called once per column, its mask once per value.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _count_visible(text: str) -> int:
 
 
 def show_last(count: int, prefix: str) -> MaskFunction:
-    """Show the last `count` characters behind `prefix`; of a value under twice as long, none."""
+    """Show the last `count` characters after `prefix`, or none of a value under twice as long."""
     _check_shown(count)
     if not _STARS.fullmatch(prefix):
         raise PolicyError(f"the prefix of show_last is made of * - # x X only, not {prefix!r}")
@@ -74,7 +74,7 @@ def show_last(count: int, prefix: str) -> MaskFunction:
             return None
         text = (value if value.__class__ is str else str(value)).strip()
         if prefix[0] in "*#" and text.startswith(prefix) and len(text) == len(hidden):
-            return text  # this mask's own work, which a short prefix leaves short
+            return text  # already masked, and short if the prefix is short
         return prefix + text[-count:] if _count_visible(text) >= 2 * count else hidden
 
     return mask
@@ -125,7 +125,7 @@ def redact() -> MaskFunction:
 def show_edge(count: int, *, last: bool) -> MaskFunction:
     """Show the first or last `count` characters, every other one as x, at the same length.
 
-    Of a value under twice as long, none is shown.
+    A value under twice as long is hidden completely.
     """
     _check_shown(count)
 
@@ -144,9 +144,9 @@ def show_edge(count: int, *, last: bool) -> MaskFunction:
 def keyed_hash(key: bytes) -> MaskFunction:
     """Replace a value by 64 hex digits that only the holder of `key` can compute.
 
-    An unkeyed hash of a 12-digit number is found by trying them all. The last 16 digits are an
-    HMAC of the first 48, so that a second pass leaves a pseudonym as it is.  Equal numbers and
-    equal e-mails have one pseudonym, however they are spelled.
+    An unkeyed hash of a 12-digit number could be found by trying all numbers.  The last 16 digits
+    are an HMAC of the first 48, so that a second pass recognizes a pseudonym.  Equal numbers and
+    equal e-mail addresses have one pseudonym, in any spelling.
     """
     if len(key) < _SHORTEST_KEY:
         raise PolicyError(f"the key of MASK_HASH has less than {_SHORTEST_KEY} bytes")
@@ -169,7 +169,7 @@ def keyed_hash(key: bytes) -> MaskFunction:
 
 
 def show_year(value: Any) -> Any:
-    """Keep the year of a date as its first of January, of the same type; of anything else, NULL."""
+    """Replace a date by the first of January of its year, any other value by NULL."""
     if isinstance(value, datetime):
         return datetime(value.year, 1, 1, tzinfo=value.tzinfo)
     if isinstance(value, date):
@@ -200,7 +200,7 @@ FUNCTIONS: Mapping[str, tuple[tuple[Any, ...], Callable[..., MaskFunction]]] = M
 def compile_mask(
     kind: MaskKind, expression: str | None = None, *, key: bytes | None = None
 ) -> MaskFunction | None:
-    """Return the mask of `kind`, None for MASK_NONE; PolicyError where there is none such.
+    """Return the mask of `kind`, None for MASK_NONE; raise PolicyError for an invalid one.
 
     `expression` belongs to CUSTOM and `key` to MASK_HASH.
     """
@@ -245,7 +245,7 @@ def _compile_expression(expression: str | None) -> MaskFunction:
 
 
 def _are(values: Sequence[Any], types: tuple[Any, ...]) -> bool:
-    """Whether the arguments have the types that a function takes."""
+    """Return whether the arguments have the types that a function takes."""
     found = tuple(map(type, values))
     if types[-1:] == (...,):
         return len(found) >= len(types) - 1 and {*found} == {types[-2]}
@@ -271,7 +271,7 @@ def _redacted(char: str) -> str:
 
 
 class _RedactTable(dict[int, str]):
-    """ASCII is looked up; other scripts are worked out, as they come."""
+    """Redacts characters: those of ASCII are prepared, others are computed at their first use."""
 
     def __missing__(self, code: int) -> str:
         return _redacted(chr(code))

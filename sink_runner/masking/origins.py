@@ -1,8 +1,8 @@
-"""Where the values of a mapping come from, and what the policies decide on them.
+"""The origins of a mapping's values, and the masks that the policies demand for them.
 
-A policy covers columns of tables.  A value that a query returns under any name comes from one
-too, and its policy goes with it.  What a query computes comes from no column that the database
-could name: no policy covers it until the mapping declares what it is made of.
+A policy covers columns of tables.  A value that a query returns under any name comes from such a
+column, whose policy applies.  For a computed value the database names no column: no policy covers
+it until the mapping declares the columns that it is made of.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Origin:
     """The column that a value comes from."""
 
     path: tuple[ColumnName, ...] = ()
-    """The column; where it is a view's, then the column that the view shows, and so on."""
+    """The column; if it is a view's, then the column that the view shows, and so on."""
     type: str | None = None
-    """As PostgreSQL writes it; None where the schema check has looked at the column."""
+    """The type as PostgreSQL writes it; None if the schema check covers the column."""
     computed: str = ""
-    """What computes the value and the way out, where no column is known at the end of `path`."""
+    """What computes the value, and what to do; "" if `path` ends with a known column."""
     strict: bool = True
-    """Refuse a column that is not classified and may hold personal data; else only warn of it."""
+    """Whether an unclassified column that may hold personal data is refused, or only a warning."""
 
     @property
     def name(self) -> ColumnName:
         return self.path[-1] if self.path else ColumnName("", "", "(computed)", "(computed)")
 
     def decide(self, policies: Policies, principal: Principal) -> Mask | None:
-        """Return the mask of the first column of the path that has been decided on.
+        """Return the mask of the first column of the path that is classified or has a policy.
 
-        Raises PolicyError where there is none, or where it has no policy for the principal.
+        Raises PolicyError if none is, or if it has no policy for the principal.
         """
         for name in self.path:
             if policies.named(name) or policies.is_classified(name):
@@ -62,12 +62,12 @@ class Origins:
     """The origins of a mapping's values, read from its databases."""
 
     sources: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
-    """By source column, where the source is a query or a view."""
+    """By source column, if the source is a query or a view."""
     lookups: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
-    """By target column, of what its last lookup finds; empty where no database was read."""
+    """By target column, for the values of its last lookup; empty if no database was read."""
 
     types: Mapping[str, str] = field(default_factory=dict)
-    """Of the source columns, as PostgreSQL writes them."""
+    """The types of the source columns, as PostgreSQL writes them."""
 
     def of_source(self, mapping: TableMapping, column: str) -> Sequence[Origin]:
         """Return the origins of a source column; a table's column is its own."""

@@ -1,10 +1,10 @@
 """Guess by name and type whether an unclassified column is personal.
 
-JSON, XML, hstore, text of any length and links look personal whatever their names are: anything
-may stand in them.
+JSON, XML, hstore, unlimited text and links look personal under any name, since they may contain
+anything.
 
-It errs towards yes.  A column that looks so and is not is listed in `classification.json` under
-`not_personal`, with the reason.
+The guess errs on the side of personal.  `classification.json` lists columns that are not, with the
+reason, under `not_personal`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Words that speak of a person wherever they stand in a column's name.
+# Words that refer to a person anywhere in a column's name.
 _WORDS = _words(
     """aadhaar aadhar uidai vid mobile phone telephone msisdn whatsapp contact email mail
     dob birth birthday birthdate age gender sex caste religion tribe disability disabled
@@ -32,7 +32,7 @@ _WORDS = _words(
     imei imsi vpa gstin jati dharm bpl apl kisan ayushman esic parivar domicile licence license
     earning pension hiv pregnancy pregnant khasra khata khatauni"""
 )
-# Things have names, too: a name is a person's where it stands alone or behind one of these.
+# Things have names, too: `name` is personal alone or after one of these.
 _NAMES = _words(
     """full first last middle family given person citizen applicant member head holder
     beneficiary customer user owner display hindi file document"""
@@ -40,10 +40,10 @@ _NAMES = _words(
 _NAME = frozenset({"name", "naam", "nm"})
 _LANGUAGES = _words("hi hin en eng english in")
 _IDS = frozenset({"citizen", "person", "applicant", "beneficiary", "warehouse"})
-# Too short to speak of a person but where a number follows: `ph_no`, `dl_no`.
+# Too short to refer to a person unless a number follows: `ph_no`, `dl_no`.
 _NUMBERED = _words("ph cell dl ac acc acct")
 _NUMBERS = frozenset({"no", "num", "number", "nbr"})
-# Text in which anything may stand.
+# Types of text that may contain anything.
 _FREE = _words(
     """comment comments message messages note notes remark remarks reason reasons explanation
     description subject resolution body content text properties payload details data
@@ -90,7 +90,7 @@ _GLUED = re.compile(
 def looks_personal(column: str, type_: str) -> bool:
     """Return whether a column may hold personal data; `type_` as PostgreSQL writes it.
 
-    Text in which anything may stand counts as personal.  "" is a type that is not known.
+    Text that may contain anything counts as personal.  "" is an unknown type.
     """
     words = [word for part in _PART.findall(column) for word in _apart(part.lower())]
     if _DEVANAGARI.search(column) or _UNBOUNDED.fullmatch(type_) or _PAIRS & {*pairwise(words)}:
@@ -108,13 +108,13 @@ def looks_personal(column: str, type_: str) -> bool:
 
 
 def _apart(word: str) -> tuple[str, ...]:
-    """The two words that were written as one, else the word."""
+    """Return the two words that were written as one, otherwise the word."""
     found = _GLUED.fullmatch(word)
     return (found["first"], found["last"]) if found else (word,)
 
 
 def _singular(words: list[str]) -> set[str]:
-    """The words, and what they are without the s of a plural or of "father's"."""
+    """Return the words, also without the s of a plural or of "father's"."""
     return {*words, *(word.removesuffix("s") for word in words)}
 
 
@@ -123,5 +123,5 @@ def _numbered(words: list[str]) -> bool:
 
 
 def _is_flag(words: list[str], type_: str) -> bool:
-    """Whether the column says yes or no about a personal value, and does not hold it."""
+    """Return whether the column is a flag about a personal value and does not contain it."""
     return type_.lower().startswith("bool") and not {"disabled", "disability"}.intersection(words)

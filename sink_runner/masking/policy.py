@@ -1,7 +1,7 @@
 """Masking policies: how a principal may see a column, decided as Apache Ranger does.
 
-A column that is classified, or that any policy speaks of, is never written in clear by omission:
-the group that it reaches needs a policy, be it an explicit MASK_NONE.
+A column that is classified, or that any policy names, is never written unmasked by omission: the
+group that it reaches needs a policy, at least an explicit MASK_NONE.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ColumnName(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """A decision. `function` is None for MASK_NONE: the value is shown as it is, on purpose."""
+    """A decision; `function` is None for MASK_NONE, which shows the value unmasked on purpose."""
 
     kind: MaskKind
     expression: str | None = None
@@ -135,7 +135,7 @@ def load_policies(directory: Path, key: str = "") -> Policies:
 
 
 def _refuse_ambiguity(one: Policy, other: Policy, people: Mapping[str, frozenset[str]]) -> None:
-    """Refuse what Ranger resolves in favour of the broader policy, against most expectations."""
+    """Refuse overlapping policies, of which Ranger would prefer the broader one."""
     if one.priority != other.priority or not one.resource.meets(other.resource):
         return
     for principal in _principals((*one.items, *other.items), people):

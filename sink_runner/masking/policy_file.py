@@ -36,13 +36,13 @@ _OPTIONS = {"wildCard": "true", "ignoreCase": "true"}
 _MATCHER = "org.apache.ranger.plugin.resourcematcher.RangerDefaultResourceMatcher"
 _PRIORITIES = {0, 1}  # normal, override
 
-# Fields for people or for Ranger Admin, which decide nothing.
+# Fields that do not affect a decision.
 _FILE_NOTES = {"serviceId", "policyUpdateTime", "auditMode"}
 _POLICY_NOTES = {
     "guid", "description", "isAuditEnabled", "policyLabels", "serviceType", "resourceSignature",
     "createdBy", "updatedBy", "createTime", "updateTime",
 }  # fmt: skip
-# Fields that decide something in Ranger and are not supported here: they must be empty.
+# Fields that affect decisions of Ranger and are not supported here, so they must be empty.
 _FILE_EMPTY = {"tagPolicies", "securityZones", "policyDeltas", "gdsPolicies"}
 _POLICY_EMPTY = {
     "policyItems", "denyPolicyItems", "allowExceptions", "denyExceptions", "rowFilterPolicyItems",
@@ -207,7 +207,7 @@ class _PolicyReader:
 def _only_grants_access(policy: dict[str, Any]) -> bool:
     """Whether it is an access policy without denials, as Ranger Admin creates for each service.
 
-    One with denials is refused: its author means to protect a column, and masks ignore access.
+    A policy with denials is refused: it is meant to protect a column, and masks ignore access.
     """
     filled = {name for name in _POLICY_EMPTY | {"dataMaskPolicyItems"} if policy.get(name)}
     return policy.get("policyType") == _ACCESS_POLICY and filled <= {"policyItems"}

@@ -1,7 +1,7 @@
-"""The order in which Ranger asks policies of one priority: broader ones first.
+"""The order in which Ranger evaluates policies of one priority: broader ones first.
 
-Ours never lets the order change a mask, since policies that differ are refused; but the one that
-is named as having decided is the one that Ranger names.
+Here the order never changes a mask, since overlapping policies that differ are refused.  It decides
+which policy a decision names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_FOR_READERS = 25
 
 
 def breadth(patterns: Iterable[Pattern], users: frozenset[str], groups: frozenset[str]) -> int:
-    """How broad a policy is in Ranger's count."""
+    """Return how broad a policy is by Ranger's rules."""
     resources = min(_MOST_FOR_RESOURCES, sum(map(_of_level, patterns)))
     if any(group.lower() == PUBLIC_GROUP for group in groups):
         return resources + _MOST_FOR_READERS
@@ -28,7 +28,7 @@ def breadth(patterns: Iterable[Pattern], users: frozenset[str], groups: frozense
 def _of_level(pattern: Pattern) -> int:
     if "*" in pattern.values:
         return _ANY
-    # A star counts once, whatever other signs there are; so does a question mark without one.
+    # A star counts once, with or without question marks; they count once without a star.
     wild = next((score for sign, score in (("*", _STAR), ("?", _MARK)) if _has(pattern, sign)), 0)
     return wild + (_EXCLUDES if pattern.excludes else 0)
 

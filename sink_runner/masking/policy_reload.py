@@ -1,4 +1,4 @@
-"""One mapping's part in a change of the policies: other masks from the next batch on, or a stop."""
+"""Apply changed policies to a running mapping between two batches, or stop it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .policy import Policies
 
 
 class Refresh:
-    """Called between two batches, by the thread that maps them."""
+    """Called between two batches, by the thread that transforms them."""
 
     def __init__(
         self,
@@ -17,9 +17,9 @@ class Refresh:
         current: Callable[[], Policies],
         mask_by: Callable[[Policies], None],
     ) -> None:
-        """`seen` are those that the mapping was put together with.
+        """`seen` are the policies with which the mapping was compiled.
 
-        `mask_by` raises ConfigError where a personal column would have no policy.
+        `mask_by` raises ConfigError if a personal column would have no policy.
         """
         self._seen = seen
         self._current = current
@@ -28,8 +28,8 @@ class Refresh:
     def __call__(self) -> bool:
         """Return whether the policies have changed.
 
-        Raises StalePoliciesError while they are too old, FatalError where they leave a personal
-        column without a mask.
+        Raises StalePoliciesError while they are too old, FatalError if they leave a personal column
+        without a mask.
         """
         found = self._current()
         if found is self._seen:

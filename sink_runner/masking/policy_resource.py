@@ -22,7 +22,7 @@ class Pattern:
         return any(_matches(value, name) for value in self.values) is not self.excludes
 
     def meets(self, other: Pattern) -> bool:
-        """Whether some name may match both; True where that is uncertain."""
+        """Return whether some name may match both; True if that is uncertain."""
         if self._is_empty or other._is_empty:
             return False
         if self.excludes and other.excludes:
@@ -38,7 +38,7 @@ class Pattern:
         return self.excludes and "*" in self.values
 
     def covers(self, pattern: str) -> bool:
-        """Whether one value certainly matches each name that `pattern` matches."""
+        """Return whether one value certainly matches each name that `pattern` matches."""
         # A star may match more than the one character of a question mark.
         return any(_matches(value, pattern, one="[^*]") for value in self.values)
 

@@ -1,6 +1,6 @@
 """Reload policies while the runner works: valid ones are used, invalid ones are logged.
 
-A thread reads the folder, and Ranger Admin where there is one, so that no mapping waits for either.
+A thread reads the folder and Ranger Admin, if one is configured, so that no mapping waits for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class PolicyWatch:
-    """The policies that hold.  They are loaded when it is made, which raises PolicyError."""
+    """The policies in force.  The constructor loads them, and may raise PolicyError."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class PolicyWatch:
     ) -> None:
         """`key` is MASK_HASH's; `download` renews the folder's files, or raises a SinkError.
 
-        `age` says how many seconds ago the folder's files were confirmed; policies that have not
-        been for more than `max_age` seconds are not given out.
+        `age` says how many seconds ago the folder's files were confirmed; `current` does not return
+        policies that were not confirmed for `max_age` seconds.
         """
         self._directory = directory
         self._key = key
@@ -58,9 +58,9 @@ class PolicyWatch:
         self._log = structlog.get_logger()
 
     def current(self) -> Policies:
-        """Return the last good policies; the same object until there are others.
+        """Return the last valid policies; the same object until they change.
 
-        Raises StalePoliciesError where they were not confirmed for `max_age` seconds.
+        Raises StalePoliciesError if they were not confirmed for `max_age` seconds.
         """
         if self.age_seconds > self._max_age:
             raise StalePoliciesError(

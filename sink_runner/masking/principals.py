@@ -1,7 +1,7 @@
 """Principals as Ranger knows them: a user and the groups that the user belongs to.
 
-What reaches a target is read by the group that is named like its database; a caller of the API
-belongs to the group of its table; a person at the command line to those of `users.json`.
+The principal of a target is the group with the name of its database, that of a caller of the API
+the group in its settings, and that of a person at the command line a user of `users.json`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..errors import PolicyError
 from .policy_json import check_fields, parse_object, texts_of, value_of
 
 USERS = "users.json"
-PUBLIC_GROUP = "public"  # Ranger's group that all belong to
+PUBLIC_GROUP = "public"  # in Ranger, the group of all users
 
-# Ranger's user store, as its plugins download it; attributes decide nothing here.
+# Ranger's user store, as its plugins download it; attributes affect no decision here.
 _NOTES = {
     "serviceName", "userStoreVersion", "userStoreUpdateTime", "userAttrMapping",
     "groupAttrMapping", "userCloudIdMapping", "groupCloudIdMapping",

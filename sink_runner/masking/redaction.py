@@ -19,7 +19,7 @@ def masks_for(
 ) -> dict[str, Mask]:
     """Return the mask of each column that the principal may not see unmasked.
 
-    A personal column that no policy shows to the principal is hidden, a NULL in it as well.
+    A personal column without a policy for the principal is hidden, also a NULL in it.
     """
     found = {}
     for column in columns:

@@ -1,9 +1,8 @@
-"""No masked value takes the place of a real one.
+"""Check that no masked value replaces a real one.
 
-It must not come back to the table that it was made from.  The guard against echoes is not enough
-for that: an edit of the masked row by hand sends all of its columns back.  Nor may it be a key,
-which two people would then have in common, or decide which row is newer, or replace what the
-target's own people wrote.
+A masked value must not return to the table from which it was made.  The echo guard does not prevent
+that: if a person edits the masked row, all of its columns are sent back.  Nor may it be a key,
+which two people could then share, or a version, or replace what users of the target wrote.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
 def returns(
     mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
 ) -> Iterator[Way]:
-    """Yield the ways of masked columns back to their own table, over declared columns."""
+    """Yield the paths of masked columns back to their own table, over declared columns."""
     found = lines(mappings, policies, origins=origins)
     after: dict[ColumnName, list[Line]] = defaultdict(list)
     for line in found:

@@ -1,7 +1,7 @@
-"""Masks of values that have a structure: JSON by path, links, codes.
+"""Mask structured values: JSON by path, links, codes.
 
-As those of `masks`, they keep NULL, never raise on a value and change nothing the second time.
-What does not have the structure is not shown.
+As those of `masks`, these masks keep NULL, never raise, and change nothing the second time.  A
+value without the structure is hidden.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DROPPED = object()
 
 @dataclass(slots=True)
 class _Node:
-    """What is kept at a path: a scalar by its mask, and members or items by their own nodes."""
+    """The rule of a path: the mask of a scalar, and the nodes of members and items."""
 
     mask: MaskFunction | None = None
     inner: dict[Any, _Node] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def _scrubbed(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    """JSON text, numbers to the last digit."""
+    """Return JSON text, with every digit of its numbers."""
     match value:
         case Decimal():
             return str(value)
@@ -117,7 +117,7 @@ def show_link(value: Any) -> str | None:
     """Show scheme, host and path of a link: query, fragment and user are cut off.
 
     A path with an e-mail or a number of ten digits, of which the port may be a part, is cut off,
-    too.  What is neither http(s) nor a path becomes NULL.
+    too.  A value that is neither http(s) nor a path becomes NULL.
     """
     found = None if value is None else _LINK.fullmatch(str(value).strip())
     if found is None:
