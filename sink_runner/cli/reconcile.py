@@ -9,6 +9,8 @@ from datetime import datetime
 import click
 
 from .. import error_text, log
+from ..batch.lock import BusyError
+from ..batch.session import BUSY
 from ..errors import ConfigError, SinkError
 from ..loading.quarantine import require_usable
 from ..reconcile import session
@@ -65,7 +67,8 @@ def reconcile(
     Extra rows are removed if the mapping removes rows.
 
     The exit code is 0 if both are equal, or equal after a repair, 1 if not, if rows are not yet
-    applied or if the run was stopped; the next run of the same mode resumes there.
+    applied or if the run was stopped; the next run of the same mode resumes there. It is 75 while
+    another process reconciles the mapping, or a batch run keeps a repair out.
 
     examples:
       sink-runner reconcile golden-records
@@ -100,6 +103,10 @@ def reconcile(
             try:
                 usable = require_usable(plugin, plugins.values())
                 report = session.run(plugin, usable, config, options, stop=stop)
+            except BusyError as fault:
+                print(f"sink-runner: {fault}", file=sys.stderr)
+                codes.append(BUSY)
+                continue
             except SinkError as fault:
                 if not every:
                     raise

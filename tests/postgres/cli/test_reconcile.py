@@ -1,0 +1,70 @@
+"""The command `reconcile`: what it prints and returns."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ..batch.conftest import KEY, ROOT
+from ..reconcile.conftest import pair
+from ..reconcile.test_comparing import people
+
+pytestmark = pytest.mark.postgres
+__all__ = ["pair", "people"]
+
+
+@pytest.fixture
+def reconcile(people, call, tmp_path: Path):
+    """Call the command on thirty masked people that both databases have; nothing captures them."""
+    dsns = "".join(
+        f'[databases.{name}]\ndsn = "{people.postgres.dsn(actual, "sink_writer")}"\n'
+        f'reader_dsn = "{people.postgres.dsn(actual, "sink_reader")}"\n'
+        for name, actual in people.names.items()
+    )
+    config = tmp_path / "sink-runner.toml"
+    config.write_text(
+        '[kafka]\nbootstrap = "127.0.0.1:1"\n[registry]\nurl = "http://127.0.0.1:1"\n'
+        f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n{dsns}'
+        f'[dead_letters]\nkey = "{KEY}"\nkey_id = "test"\n[batch]\nsettle_seconds = 0.3\n'
+        '[plugins]\nenabled = ["golden-records"]\n'
+    )
+    return lambda *words: call("reconcile", *words, "--config", str(config))
+
+
+def test_equal_sides_return_0(reconcile) -> None:
+    code, out, _ = reconcile("golden-records", "--full", "--json")
+    assert (code, json.loads(out)["outcome"]) == (0, "equal")
+    code, out, _ = reconcile("--all")
+    assert code == 0
+    assert "unchanged by their digests since they were equal 30" in out
+
+
+def test_row_that_may_be_on_its_way_returns_1(reconcile, people) -> None:
+    people.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 7'")
+    code, out, _ = reconcile("golden-records", "--full")
+    assert code == 1
+    assert "missing 0" in out
+    assert "not yet applied 1" in out
+    assert "Start Debezium" in out
+
+
+def test_busy_mapping_returns_75(reconcile, people) -> None:
+    with people.parts("golden-records"):
+        code, _, err = reconcile("golden-records")
+    assert code == 75
+    assert "is being reconciled by another process" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["golden-records", "--all"],
+        ["golden-records", "--dry-run"],
+        ["golden-records", "--full", "--since", "2026-01-01"],
+        ["golden-records", "--sample", "0"],
+    ],
+    ids=" ".join,
+)
+def test_contradictory_options_return_2(call, words) -> None:
+    assert call("reconcile", *words)[0] == 2
