@@ -184,7 +184,7 @@ class DatabaseMetrics:
             reason = describe(fault)
         for at, query in enumerate(queries):
             query.gauge.report(name, found[at] if found else ())
-        if reason and reason != self._reasons.get((name, queries)):
+        if reason and not self._reasons.get((name, queries)):
             self._log.warning("metrics_read_failed", database=name, reason=reason)
         self._reasons[name, queries] = reason
 

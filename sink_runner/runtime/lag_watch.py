@@ -87,7 +87,7 @@ class LagWatch:
         lag.note_ends({partition: one.end for partition, one in bounds.items()})
 
     def _report(self, what: str, reason: str) -> None:
-        if reason and reason != self._reasons.get(what):
+        if reason and not self._reasons.get(what):  # the reasons of one outage differ
             self._log.warning("lag_read_failed", server=what, reason=reason)
         self._reasons[what] = reason
 

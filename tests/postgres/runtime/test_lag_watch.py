@@ -21,10 +21,12 @@ class FakeFeed:
     def __init__(self) -> None:
         self.ends: dict[int, Bounds] = {}
         self.is_down = False
+        self.attempts = 0
 
     def bounds(self, topics: Any) -> Mapping[str, Mapping[int, Bounds]]:
         if self.is_down:
-            raise RetriableError("Kafka does not answer")
+            self.attempts += 1
+            raise (TimeoutError if self.attempts == 1 else RetriableError)("no answer")
         return dict.fromkeys(topics, self.ends)
 
     def close(self) -> None:
