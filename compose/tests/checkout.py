@@ -44,7 +44,7 @@ class Checkout:
 
     def plugins(self):
         completed = self.run(".venv/bin/sink-runner", "plugins", "--json")
-        return {one["name"]: one["status"] for one in json.loads(completed.stdout)}
+        return {plugin["name"]: plugin["status"] for plugin in json.loads(completed.stdout)}
 
     def run(self, *command, check=True, **more):
         """Run a command in the folder, with the environment of a login shell."""

@@ -20,6 +20,6 @@ def home(tmp_path):
 
 @pytest.fixture
 def supervisor(home):
-    made = Supervisor(home)
-    yield made
-    made.stop(*made.names())
+    supervisor = Supervisor(home)
+    yield supervisor
+    supervisor.stop(*supervisor.names())

@@ -124,7 +124,7 @@ def test_versions_are_only_in_versions_env():
 
 def test_postgresql_has_settings_of_native_one(project):
     command = project["services"]["postgres"]["command"]
-    completed = dict(one.split("=", 1) for one in command if "=" in one)
+    completed = dict(option.split("=", 1) for option in command if "=" in option)
     native = {name: text for name, text in SERVER_SETTINGS.items() if name not in ONLY_NATIVE}
     assert completed == native
 
@@ -132,7 +132,7 @@ def test_postgresql_has_settings_of_native_one(project):
 @pytest.mark.parametrize("direction", settings.DATABASES)
 def test_debezium_uses_files_of_native_stack(project, direction):
     service = project["services"][direction]
-    mounted = {one["target"]: one["source"] for one in service["volumes"]}
+    mounted = {volume["target"]: volume["source"] for volume in service["volumes"]}
     assert Path(mounted["/sink"]).resolve() == ROOT / "debezium-config"
     locations = service["environment"]["QUARKUS_CONFIG_LOCATIONS"].split(",")
     assert locations == ["/sink/common.properties", f"/sink/{direction}.properties"]

@@ -43,13 +43,13 @@ def test_paths_with_blanks_are_uris(home, tmp_path):
     where.make()
     (where.home / "server").mkdir()
     (where.home / "server" / "debezium-server-runner.jar").touch()
-    programs = Programs(**{one.name: where.home / "server" for one in fields(Programs)})
+    programs = Programs(**{field.name: where.home / "server" for field in fields(Programs)})
     prepared = settings.prepare(where, {}, lambda _: False)
     argv = Debezium(where, prepared, programs, "warehouse").command().argv
     option = "-Dquarkus.config.locations="
-    (completed,) = [one.removeprefix(option) for one in argv if one.startswith(option)]
+    (completed,) = [text.removeprefix(option) for text in argv if text.startswith(option)]
     assert " " not in completed
-    paths = [Path(unquote(urlsplit(one).path)) for one in completed.split(",")]
+    paths = [Path(unquote(urlsplit(uri).path)) for uri in completed.split(",")]
     assert paths == [where.capture / "common.properties", where.capture / "warehouse.properties"]
 
 

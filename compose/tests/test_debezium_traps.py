@@ -48,9 +48,9 @@ def record(read_messages, request):
 def until(read_messages, table, keys):
     """Return the messages of the keys as soon as each key has one."""
     found = read_messages(table, len(keys))
-    while keys - {one.key["id"] for one in found}:
+    while keys - {message.key["id"] for message in found}:
         found = read_messages(table, len(found) + 1)
-    return [one for one in found if one.key["id"] in keys]
+    return [message for message in found if message.key["id"] in keys]
 
 
 def test_explicit_null_in_column_with_default_stays_null(database, read_messages, record):
@@ -86,8 +86,8 @@ def test_names_that_avro_forbids_stay_distinct(database, read_messages):
     assert inserted.value["after"] == {adjust_name(name): value for name, value in row.items()}
     assert updated.value["after"]["a_b"] == "under"
     assert updated.value["after"][adjust_name("a-b")] == "minus"
-    for one in (inserted, updated, deleted, tombstone):
-        assert one.key == {adjust_name("Order No"): 1}
+    for message in (inserted, updated, deleted, tombstone):
+        assert message.key == {adjust_name("Order No"): 1}
     assert tombstone.value is None
 
 
@@ -150,8 +150,8 @@ def test_delete_with_full_identity_has_complete_row(database, read_messages, rec
 def test_delete_is_followed_by_tombstone_under_same_key(database, read_messages):
     database.execute("INSERT INTO trap.gone VALUES (8, 'x', 1, NULL)")
     database.execute("DELETE FROM trap.gone WHERE id = 8")
-    found = [one for one in read_messages("gone", 6) if one.key == {"id": 8}]
-    assert [one.value and one.value["op"] for one in found] == ["c", "d", None]
+    found = [message for message in read_messages("gone", 6) if message.key == {"id": 8}]
+    assert [message.value and message.value["op"] for message in found] == ["c", "d", None]
     assert found[2].raw_value is None
     assert found[2].raw_key == found[1].raw_key
 
@@ -160,7 +160,7 @@ def test_primary_key_change_is_delete_tombstone_and_create(database, read_messag
     database.execute("INSERT INTO trap.moving VALUES (1, 'x')")
     database.execute("UPDATE trap.moving SET id = 2")
     messages = read_messages("moving", 4)[:4]
-    assert [(one.key["id"], one.value and one.value["op"]) for one in messages] == [
+    assert [(message.key["id"], message.value and message.value["op"]) for message in messages] == [
         (1, "c"),
         (1, "d"),
         (1, None),
@@ -289,13 +289,13 @@ def test_source_has_the_origin_of_the_session(database, read_messages, record):
     database.execute("SELECT pg_replication_origin_session_reset()")
     database.execute("INSERT INTO trap.origins VALUES (2, 'written by a person')")
     messages = until(read_messages, "origins", {1, 2})
-    assert [one.value["source"]["origin"] for one in messages] == ["sink/trap/0", None]
+    assert [message.value["source"]["origin"] for message in messages] == ["sink/trap/0", None]
     record("origin", "a session's replication origin arrives in the source block", messages)
 
 
 def test_source_has_transaction_and_position(database, read_messages):
     database.execute("INSERT INTO trap.origins VALUES (3, 'x'), (4, 'y')")
-    changes = [one.value for one in until(read_messages, "origins", {3, 4})]
+    changes = [message.value for message in until(read_messages, "origins", {3, 4})]
     sources = [change["source"] for change in changes]
     assert sources[0]["txId"] == sources[1]["txId"]
     assert sources[0]["lsn"] < sources[1]["lsn"]
@@ -360,7 +360,7 @@ def test_capture_resumes_at_its_offset_after_crash(stack, database, read_message
     database.execute("INSERT INTO trap.moving VALUES (11, 'meanwhile')")
     stack.revive()
     database.execute("INSERT INTO trap.moving VALUES (12, 'after')")
-    seen = [one.key["id"] for one in until(read_messages, "moving", {10, 11, 12})]
+    seen = [message.key["id"] for message in until(read_messages, "moving", {10, 11, 12})]
     assert list(dict.fromkeys(seen)) == [10, 11, 12]
 
 

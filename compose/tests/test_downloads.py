@@ -55,15 +55,17 @@ def maven(tmp_path, monkeypatch, mirror):
     """An interrupted download of Maven, with an `mvn` that fails."""
     sums = tmp_path / "checksums.txt"
     sums.write_text(f"{hashlib.sha256(CONTENT).hexdigest()}  server-1.0.tar.gz\n")
-    made = Maven(repository=tmp_path / "m2", plugin_version="1", checksums=sums, log=tmp_path / "l")
-    made.log.write_text(f"[INFO] Downloading from central: {mirror}/{ARCHIVE.path.name}\n")
-    (made.repository / ARCHIVE.folder).mkdir(parents=True)
+    download = Maven(
+        repository=tmp_path / "m2", plugin_version="1", checksums=sums, log=tmp_path / "l"
+    )
+    download.log.write_text(f"[INFO] Downloading from central: {mirror}/{ARCHIVE.path.name}\n")
+    (download.repository / ARCHIVE.folder).mkdir(parents=True)
     program = tmp_path / "bin" / "mvn"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    return made
+    return download
 
 
 @pytest.mark.parametrize("suffix", [".part", ".8812.tmp"])

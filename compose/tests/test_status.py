@@ -14,9 +14,9 @@ from sink_stack.stack import Stack
 @pytest.fixture
 def stack(home):
     settings.prepare(home, {}, lambda _: False)
-    made = Stack(home, {}, Reporter(io.StringIO()))
-    yield made
-    made.down()
+    stack = Stack(home, {}, Reporter(io.StringIO()))
+    yield stack
+    stack.down()
 
 
 def names(stack):

@@ -23,8 +23,8 @@ def test_every_captured_table_has_a_topic(direction):
 
 
 def test_every_topic_is_debezium_or_dead_letters():
-    one, other = DATABASES.values()
-    expected = {f"sink.dead-letters.{a}-to-{b}" for a, b in ((one, other), (other, one))}
+    first, second = DATABASES.values()
+    expected = {f"sink.dead-letters.{a}-to-{b}" for a, b in ((first, second), (second, first))}
     expected |= {f"__debezium-heartbeat.{database}" for database in DATABASES.values()}
     expected |= {f"{database}.transaction" for database in DATABASES.values()}
     for direction, database in DATABASES.items():

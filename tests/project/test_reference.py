@@ -51,7 +51,7 @@ def rows(page: str) -> set[str]:
 
 def test_settings_are_in_the_reference(pages) -> None:
     found = sections(pages["settings"])
-    for key in (one["key"] for one in settings()):
+    for key in (setting["key"] for setting in settings()):
         section, _, name = key.rpartition(".")
         text = found[f"[{section}]"] if section else pages["settings"]
         assert f"| `{name}` |" in text, key

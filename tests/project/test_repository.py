@@ -104,12 +104,12 @@ class TestEveryMapping:
         text = (folder / "README.md").read_text()
         for row in ("trigger", "schedule", "latency", "masks", "conflict rule", "a delete"):
             assert f"| {row} |" in text
-        made = mapping(folder)
-        assert f"`{made.source}` → `{made.target}`" in text
+        declared = mapping(folder)
+        assert f"`{declared.source}` → `{declared.target}`" in text
 
     def test_is_in_the_table_of_mappings(self, folder: Path) -> None:
-        made = mapping(folder)
-        row = f"| [`{folder.name}`]({folder.name}) | `{made.source}` | `{made.target}` |"
+        declared = mapping(folder)
+        row = f"| [`{folder.name}`]({folder.name}) | `{declared.source}` | `{declared.target}` |"
         assert row in (ROOT / "plugins/README.md").read_text()
 
     def test_source_is_captured(self, folder: Path) -> None:

@@ -45,10 +45,10 @@ def test_every_requirement_has_a_version_and_hashes(name: str) -> None:
 
 def test_every_installed_distribution_is_pinned() -> None:
     pinned = {package: version for name in LOCKED for package, version, _ in pins(name)}
-    for one in distributions():
-        package = canonical(one.metadata["Name"])
+    for distribution in distributions():
+        package = canonical(distribution.metadata["Name"])
         if package != "pip" and not package.startswith("sink-"):  # pip comes with Python
-            assert pinned.get(package) == one.version, package
+            assert pinned.get(package) == distribution.version, package
 
 
 def test_nothing_is_installed_without_hashes() -> None:

@@ -236,9 +236,9 @@ def by_fastavro(schema, message):
     return value
 
 
-def same(one, other):
+def is_same(first, second):
     """Compare, with NaN equal to itself."""
-    return repr(one) == repr(other)
+    return repr(first) == repr(second)
 
 
 THOROUGH = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -250,7 +250,7 @@ def test_what_is_compiled_reads_what_fastavro_wrote(case):
     schema, event, after, before = case
     message = encoded(schema, event)
     truth = expected(by_fastavro(schema, message), after, before)
-    assert same(compiled(schema, after, before).decode(message), truth)
+    assert is_same(compiled(schema, after, before).decode(message), truth)
 
 
 @THOROUGH
@@ -261,7 +261,7 @@ def test_only_largest_numbers_take_slow_path(case):
     message = encoded(schema, event)
     quick = compiled(schema, after, before).plan(1).quick
     try:
-        assert same(quick(message), expected(by_fastavro(schema, message), after, before))
+        assert is_same(quick(message), expected(by_fastavro(schema, message), after, before))
     except Exception:  # noqa: BLE001
         assert has_large(event)
 
@@ -317,7 +317,7 @@ def test_damage_gives_error_or_result_of_fastavro(case):
     except ANY_ERROR:
         assert isinstance(result, DecodeError)
     else:
-        assert same(result, expected(truth, after, before))
+        assert is_same(result, expected(truth, after, before))
 
 
 @settings(THOROUGH, max_examples=60)
@@ -325,7 +325,7 @@ def test_damage_gives_error_or_result_of_fastavro(case):
 def test_any_bytes_give_event_or_decode_error(body, case):
     schema, _, after, before = case
     result = compiled(schema, after, before).decode_many([HEADER + body, body])
-    assert all(isinstance(one, Decoded | DecodeError) for one in result)
+    assert all(isinstance(item, Decoded | DecodeError) for item in result)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, math.inf, -math.inf, math.nan, 5e-324])

@@ -41,12 +41,12 @@ TYPES = re.compile(r"_(gauge|counter|histogram|summary|metric)(_|$)")
 def exported() -> str:
     """The metrics of a runner, each with a series."""
     health = Health()
-    one = health.mapping("orders")
-    one.committed({"written": 1}, 0.1, 1_000)
-    one.settled({"replayed": 1})
-    one.time_steps({"write": 0.1})
-    one.time_events(Batch(oldest=Oldest(1_000, 1_001), taken=1.1))
-    one.dead_letters(0, 0, 1)
+    mapping = health.mapping("orders")
+    mapping.committed({"written": 1}, 0.1, 1_000)
+    mapping.settled({"replayed": 1})
+    mapping.time_steps({"write": 0.1})
+    mapping.time_events(Batch(oldest=Oldest(1_000, 1_001), taken=1.1))
+    mapping.dead_letters(0, 0, 1)
     unpublished_gauge(health).labels("citizen", "north").set(0)
     PolicyWatch(ROOT / "ranger-policies").show(health)
     metrics = DatabaseMetrics({}, health)
@@ -59,50 +59,54 @@ def exported() -> str:
 @pytest.fixture(scope="module")
 def families(exported: str) -> list[Metric]:
     found = list(text_string_to_metric_families(exported))
-    return [one for one in found if not one.name.endswith("_created")]
+    return [family for family in found if not family.name.endswith("_created")]
 
 
 def test_every_metric_is_described_and_prefixed(families: list[Metric]) -> None:
     assert len(families) > 30
-    for one in families:
-        assert re.fullmatch(r"sink(_[a-z]+)+", one.name), one.name
-        assert one.documentation.endswith("."), one.name
-        assert one.samples, one.name
+    for family in families:
+        assert re.fullmatch(r"sink(_[a-z]+)+", family.name), family.name
+        assert family.documentation.endswith("."), family.name
+        assert family.samples, family.name
 
 
 def test_suffix_follows_the_type(families: list[Metric]) -> None:
-    for one in families:
-        exported = {sample.name for sample in one.samples}
-        if one.type == "counter":
-            assert exported <= {f"{one.name}_total", f"{one.name}_created"}, one.name
+    for family in families:
+        exported = {sample.name for sample in family.samples}
+        if family.type == "counter":
+            assert exported <= {f"{family.name}_total", f"{family.name}_created"}, family.name
         else:
-            assert not one.name.endswith(("_total", "_count", "_sum", "_bucket")), one.name
-        assert not TYPES.search(one.name), one.name
+            assert not family.name.endswith(("_total", "_count", "_sum", "_bucket")), family.name
+        assert not TYPES.search(family.name), family.name
 
 
 def test_units_are_base_units(families: list[Metric]) -> None:
-    for one in families:
-        assert not NOT_BASE_UNITS.search(one.name), one.name
-        if "timestamp" in one.name:
-            assert one.name.endswith("_timestamp_seconds"), one.name
-        if "age" in one.name.split("_") or "latency" in one.name:
-            assert one.name.endswith("_seconds"), one.name
-        if one.name.endswith("_info"):
-            assert {sample.value for sample in one.samples} == {1}, one.name
+    for family in families:
+        assert not NOT_BASE_UNITS.search(family.name), family.name
+        if "timestamp" in family.name:
+            assert family.name.endswith("_timestamp_seconds"), family.name
+        if "age" in family.name.split("_") or "latency" in family.name:
+            assert family.name.endswith("_seconds"), family.name
+        if family.name.endswith("_info"):
+            assert {sample.value for sample in family.samples} == {1}, family.name
 
 
 def test_histograms_of_time_reach_five_minutes(families: list[Metric]) -> None:
-    times = [one for one in families if one.type == "histogram" and one.name.endswith("_seconds")]
+    times = [
+        family
+        for family in families
+        if family.type == "histogram" and family.name.endswith("_seconds")
+    ]
     assert len(times) == 3
-    for one in times:
-        bounds = {float(s.labels["le"]) for s in one.samples if s.name.endswith("_bucket")}
-        assert {0.01, 1.0, 10.0, 60.0, 300.0} <= bounds, one.name
+    for family in times:
+        bounds = {float(s.labels["le"]) for s in family.samples if s.name.endswith("_bucket")}
+        assert {0.01, 1.0, 10.0, 60.0, 300.0} <= bounds, family.name
 
 
 def test_labels_have_few_values(families: list[Metric]) -> None:
-    for one in families:
-        for sample in one.samples:
-            assert sample.labels.keys() - {"le"} <= LABELS, one.name
+    for family in families:
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} <= LABELS, family.name
 
 
 @pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed; `make monitoring` fetches it")

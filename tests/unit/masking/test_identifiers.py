@@ -103,8 +103,8 @@ def test_mobile_number_has_one_pseudonym(digits, prefix, gaps, zero):
     assert MASK(spelled) == pseudonym(digits)
 
 
-@given(one=texts, other=texts)
-def test_equal_pseudonyms_mean_equal_identifiers(one, other):
-    if MASK(one) == MASK(other):
-        assert normalize_identifier(one) == normalize_identifier(other)
-    assert normalize_identifier(normalize_identifier(one)) == normalize_identifier(one)
+@given(first=texts, second=texts)
+def test_equal_pseudonyms_mean_equal_identifiers(first, second):
+    if MASK(first) == MASK(second):
+        assert normalize_identifier(first) == normalize_identifier(second)
+    assert normalize_identifier(normalize_identifier(first)) == normalize_identifier(first)
