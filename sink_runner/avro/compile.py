@@ -71,7 +71,7 @@ def row_of(envelope: Record, side: str) -> Record | None:
 
 
 def transaction_of(field: Field) -> Record | None:
-    """Give the record type of the transaction block, if this field is one that numbers changes."""
+    """Return the type of the transaction block, if this field is one that numbers changes."""
     if field.name != "transaction":
         return None
     block = nullable(field.type) if isinstance(field.type, Union) else field.type
@@ -187,7 +187,7 @@ def _row(source: CodeWriter, row: Record, columns: Sequence[str], target: str) -
 
 
 def _may_hold_placeholder(envelope: Record, wanted: Wanted, marks: int) -> str:
-    """Give the condition under which some value of an update may be Debezium's placeholder.
+    """Return the condition under which some value of an update may be Debezium's placeholder.
 
     To search the message for its text is cheaper than to compare every value.  In arrays of
     numbers or of UUIDs it does not appear as text.

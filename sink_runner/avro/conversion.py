@@ -68,7 +68,7 @@ def effective_kind(kind: Kind, pg: PgType) -> Kind:
 def to_postgres(
     kind: Kind, pg: PgType = UNRESOLVED, item: ColumnType | None = None
 ) -> Convert | None:
-    """Give what turns a non-null value into PostgreSQL's spelling; None if it already is.
+    """Return what turns a non-null value into PostgreSQL's spelling; None if it already is.
 
     `pg` is the type of the source's column and `item` what the writer's schema says of the
     elements of an array.  The converter raises DecodeError.
@@ -198,7 +198,7 @@ _SPELLED: dict[Kind, Convert] = {
 def to_python(
     kind: Kind, pg: PgType = UNRESOLVED, item: ColumnType | None = None
 ) -> Convert | None:
-    """Give what turns a non-null value into what a plugin's author expects; None if it is that.
+    """Return what turns a non-null value into what a plugin's author expects; None if it is that.
 
     UUID, JSON, bit strings and intervals stay text, and an hstore becomes JSON.  An infinite date
     or timestamp becomes the largest or smallest that Python has, and is written as the infinity
@@ -245,7 +245,7 @@ def _items_of_text(element: PgType, convert: Convert | None, value: Any) -> Any:
 
 
 def _of_text(pg: PgType) -> Convert | None:
-    """Give what turns PostgreSQL's own text of an element into a Python value."""
+    """Return what turns PostgreSQL's own text of an element into a Python value."""
     return _FROM_TEXT.get(pg.name) if pg.schema == "pg_catalog" else None
 
 
@@ -254,7 +254,7 @@ def _json_of_hstore(value: str) -> str:
 
 
 def _single(value: float) -> float:
-    """Give the double with the shortest text of a single-precision number: 0.1 stays 0.1."""
+    """Return the double with the shortest text of a single-precision number: 0.1 stays 0.1."""
     return float(float4_text(value))
 
 

@@ -74,7 +74,7 @@ Type: TypeAlias = Primitive | Fixed | Enum | Array | Map | Union | Record
 
 
 def parse(raw: Any) -> tuple[Any, Type]:
-    """Give fastavro's form of a schema, and the same as a tree; fields have their column's name.
+    """Return fastavro's form of a schema, and the same as a tree; fields have their column's name.
 
     Logical types are left out: a value is what was written, and its meaning is read from
     Connect's annotations, the same way for every decoder.

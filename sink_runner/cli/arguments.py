@@ -1,4 +1,4 @@
-"""Options that several commands have, and the checks of their values."""
+"""Options of several commands, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .command import remember
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MAX_NAME_LENGTH = 100
-"""Of a name in the audit log and in conflicts."""
+"""The limit of a name in the audit log and in conflicts."""
 _MAX_BIGINT = 2**63 - 1
 
 
@@ -29,7 +29,7 @@ def user_name() -> str:
 
 
 def person(text: str) -> str:
-    """Return the name that an action is recorded under; a shortened one would mislead."""
+    """Return the name under which an action is recorded; refuse one that is too long."""
     if not text.strip() or len(text) > _MAX_NAME_LENGTH:
         raise click.BadParameter(f"a name has 1 to {_MAX_NAME_LENGTH} characters")
     return text
@@ -43,7 +43,7 @@ def number(text: str | int) -> int:
 
 
 def seconds(text: str) -> float:
-    """Return a time to wait; NaN and infinity would never be over."""
+    """Return a number of seconds; refuse NaN and infinity, which would never end."""
     try:
         found = float(text)
     except ValueError:
@@ -62,7 +62,7 @@ def day(text: str) -> date:
 
 
 def moment(text: str) -> datetime:
-    """Return a time of ISO 8601, in UTC, which it is in if it names no zone."""
+    """Return a time of ISO 8601 in UTC, also if it names no zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -83,7 +83,7 @@ def most_option(default: int) -> Callable[[F], F]:
 
 
 def user_option(text: str) -> Callable[[F], F]:
-    """``--as USER``: under whose name the command acts."""
+    """Return the option ``--as USER``: the user in whose name the command acts."""
     return click.option(
         "--as",
         "user",
@@ -96,7 +96,7 @@ def user_option(text: str) -> Callable[[F], F]:
 
 
 def plugin_options(command: F) -> F:
-    """``--only`` and ``--without``, which `read_plugins` obeys."""
+    """Add the options ``--only`` and ``--without``, which `read_plugins` applies."""
     for name, text in (
         ("--without", "Turn these plugins off, whatever else turns them on."),
         ("--only", "Turn on these plugins and no others; name global ones, too."),

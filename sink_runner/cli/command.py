@@ -19,9 +19,9 @@ EX_CONFIG = 78
 class Command(click.Command):
     """A command whose docstring is its help.
 
-    The first paragraph stands above the options, the others below them; lines of a paragraph that
-    has an indented one are printed as they are.  `exclusive` names options of which one may be
-    given; `reads_config` adds --config.
+    The first paragraph is printed above the options, the others below them.  A paragraph with an
+    indented line is printed unchanged.  Only one of the options in `exclusive` may be given;
+    `reads_config` adds --config.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Group(Command, click.Group):
 
 
 def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Keep the value for all of the call, whether it stands before the command or after it."""
+    """Keep the value of an option that may precede or follow the name of the command."""
     if value:
         ctx.meta[_key(param.name)] = value
 

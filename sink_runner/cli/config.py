@@ -1,4 +1,4 @@
-"""``sink-runner config``: the reference of ``sink-runner.toml``, with its present values."""
+"""``sink-runner config``: the reference of ``sink-runner.toml``, with the current values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .configuration import read_config
 
 HIDDEN = "***"
 _LOGIN = re.compile(r"//[^\s,]*@")
-"""User and password of a URL, which may stand where they are refused."""
+"""User and password of a URL, which a setting may contain although they are refused."""
 
 
 @click.command(cls=Command)

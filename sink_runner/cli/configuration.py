@@ -30,7 +30,7 @@ def read_config() -> ConfigFile:
 
 
 def read_plugins(file: ConfigFile) -> dict[str, discovery.Plugin]:
-    """Return the installed plugins, those that are on loaded, faults recorded on each."""
+    """Return the installed plugins; those that are on are loaded, with their faults."""
     plugins = discovery.installed()
     choice = file.plugins().override(
         file.environ, remembered("only", ()), remembered("without", ())
@@ -70,7 +70,7 @@ def check_installed(names: Iterable[str], plugins: Mapping[str, discovery.Plugin
 
 
 def chosen_databases(databases: Mapping[str, Database], name: str | None) -> list[str]:
-    """Return the database of this name, or all; raise ConfigError where it is not configured."""
+    """Return the database of this name, or all; raise ConfigError if it is not configured."""
     if name is None:
         return sorted(databases)
     find_database(databases, name)

@@ -1,4 +1,4 @@
-"""Why a client cannot use Kafka: credentials, certificates and ACLs, as opposed to an outage.
+"""Find out why a client cannot use Kafka: credentials, certificates or ACLs, or an outage.
 
 The clients retry a refused login and an untrusted certificate for as long as a lost connection, and
 then report a timeout.  So after a failure this module connects to each bootstrap broker once more.
@@ -57,7 +57,7 @@ def outage_error(connection: KafkaConnection, name: str) -> SinkError:
 def is_reachable(connection: KafkaConnection, seconds: float) -> bool:
     """Whether a bootstrap broker accepts a connection within `seconds`.
 
-    A producer learns that only by failing, and leaves its sockets open.
+    A producer notices that only by a failure, and then leaves its sockets open.
     """
     for address in connection.brokers():
         with suppress(OSError), socket.create_connection(address, seconds):
@@ -76,7 +76,7 @@ def check_access(connection: KafkaConnection) -> None:
             with socket.create_connection((host, port), _SECONDS) as raw:
                 answered = True
                 _check_tls(connection, host, port, raw)
-        except OSError:  # not reachable, or it ends connections: an outage
+        except OSError:  # an outage: not reachable, or it closes connections
             continue
     if not answered:
         raise RetriableError("Kafka does not answer")
@@ -119,9 +119,9 @@ def _check_tls(connection: KafkaConnection, host: str, port: int, raw: socket.so
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python ships no types
-    """Read what a broker says before it ends a connection.
+    """Reads the response that a broker sends before it closes a connection.
 
-    kafka-python drops it where both come at once, as Kafka does with a refused login.
+    kafka-python drops it if both arrive together, as with a refused login.
     """
 
     async def _build_transport(self, *args: Any, **options: Any) -> Any:
@@ -142,7 +142,7 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python
 
 
 def _check_login(connection: KafkaConnection) -> None:
-    """Sign in by kafka-python's own connection, whose error a client keeps to itself."""
+    """Log in with kafka-python's connection class: a client does not report its error."""
     net = NetworkSelector()
     manager = _Connections(net, **connection.for_kafka_python("admin", {}))
 

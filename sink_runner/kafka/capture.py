@@ -16,7 +16,7 @@ _SOURCE = "debezium.source."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSettings:
-    """The settings of one database's connector; None where no file has the setting."""
+    """The settings of one database's connector; None for a setting that no file has."""
 
     path: Path
     publication: str | None
@@ -27,9 +27,9 @@ class CaptureSettings:
     excluded_columns: Sequence[str]
     """Regular expressions of schema.table.column."""
     placeholder: str | None
-    """What stands for an unchanged TOASTed value; None where the schema of an event says it."""
+    """The placeholder of an unchanged TOASTed value; None if the schema of an event has it."""
     stated: str | None = None
-    """What the schema of an event says of it."""
+    """The placeholder in the schema of an event."""
 
     def captures(self, table: Table) -> bool:
         """Whether the connector captures the table."""
@@ -45,7 +45,7 @@ class CaptureSettings:
 def read_capture(directory: Path, database: str) -> CaptureSettings | None:
     """Return the settings of the connector whose topic prefix is the database's name.
 
-    A file without a topic prefix holds what all connectors share.
+    A file without a topic prefix has the settings that all connectors share.
     """
     files = {path: dict(_properties(path)) for path in sorted(directory.glob("*.properties"))}
     prefix = f"{_SOURCE}topic.prefix"
@@ -68,7 +68,7 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
         value = found.get(_SOURCE + name)
         return (
             None if value is None or "${" in value else value
-        )  # only the connector's environment has it
+        )  # the value is only in the connector's environment
 
     placeholder, is_stated = _placeholder(found)
     return CaptureSettings(
@@ -104,7 +104,7 @@ def _properties(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _matches(patterns: Sequence[str], name: str) -> bool:
-    """Whether one of the patterns is of the whole name, as Debezium compares them."""
+    """Return whether a pattern matches the whole name, as Debezium compares them."""
     try:
         return any(re.fullmatch(one, name, re.IGNORECASE) for one in patterns)
     except re.error as fault:

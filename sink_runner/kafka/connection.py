@@ -24,7 +24,7 @@ _RETRY_SECONDS = 30.0
 
 
 class _Hidden(str):
-    """A secret that kafka-python may print with its settings, at level DEBUG."""
+    """A secret whose repr is hidden: kafka-python logs its settings at level DEBUG."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class _Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
-    """Brokers, security and client options: what every client is made from."""
+    """Brokers, security and client options, from which every client is made."""
 
     bootstrap: str
     security: Security = field(default_factory=Security)
@@ -137,7 +137,7 @@ class KafkaConnection:
             raise ConfigError(f"kafka.security: {fault}") from None
 
     def _checked(self) -> Security:
-        """Name an unusable broker or file now, since a client would only fail to connect."""
+        """Raise ConfigError for an unusable broker or file: a client would only fail to connect."""
         list(self.brokers())
         if self.security.is_encrypted:
             self.tls_context()
@@ -145,7 +145,7 @@ class KafkaConnection:
 
 
 def open_client(client: Callable[..., T], settings: Mapping[str, Any]) -> T:
-    """Make a client of kafka-python, which leaves its thread and sockets where it fails."""
+    """Make a client of kafka-python; close its thread and sockets if that fails."""
     opened: list[KafkaNetClient] = []
 
     def keep(**options: Any) -> KafkaNetClient:
@@ -161,7 +161,7 @@ def open_client(client: Callable[..., T], settings: Mapping[str, Any]) -> T:
 
 
 def _ready(source: TokenSource) -> TokenSource:
-    """Fetch the first token, so that what is wrong is raised to the caller."""
+    """Fetch the first token, so that an error is raised to the caller."""
     source.current()
     return source
 

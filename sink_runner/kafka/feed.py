@@ -1,7 +1,7 @@
 """The protocol of a consumer: one topic, read in a consumer group.
 
-Kafka's own offsets only mirror what the target database holds, for tools that watch lag:
-the worker seeks to what the database says and never trusts a position it did not set.
+Kafka's own offsets only mirror those of the target database, for tools that watch lag: the worker
+seeks to the offsets of the database and ignores any other position.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ PING_SECONDS = 5.0
 
 
 class Bounds(NamedTuple):
-    """The first offset that is still held, and the one that the next record gets."""
+    """The first offset that Kafka still has, and the offset of the next record."""
 
     first: int
     end: int
 
 
 class Feed(Protocol):
-    """The records of one topic's partitions that the group gave to this member."""
+    """The records of the partitions of one topic that the group assigned to this member."""
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
         """Wait up to `seconds` for records; return at once what has arrived."""
@@ -36,7 +36,7 @@ class Feed(Protocol):
         """Go to `offset`, or to the partition's first record if None."""
 
     def bounds(self, partition: int) -> Bounds:
-        """Return the offsets that Kafka holds of the partition."""
+        """Return the bounds of the partition's log."""
 
     def ping(self) -> None:
         """Raise RetriableError unless a broker answers within `PING_SECONDS`."""

@@ -1,4 +1,4 @@
-"""Offsets without a record: skipped where they never had one, FatalError where Kafka lost it."""
+"""Skip offsets that never had a record; raise FatalError if Kafka lost one."""
 
 from __future__ import annotations
 

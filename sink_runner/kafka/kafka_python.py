@@ -18,17 +18,17 @@ from .feed import PING_SECONDS, Bounds
 from .offset_queries import kafka_errors, partition_bounds
 from .record_size import FETCHED_BYTES, PARTITION_FETCH_BYTES
 
-# kafka-python's numbers, where the default is not ours.
+# The settings of kafka-python whose default is not suitable.
 _SETTINGS: Mapping[str, Any] = {
     "enable_auto_commit": False,
-    # Only decides until the worker has sought; see Worker._expected.
+    # Only applies until the worker has sought.
     "auto_offset_reset": "earliest",
     "allow_auto_create_topics": False,
-    "isolation_level": "read_committed",  # what a transaction took back never happened
+    "isolation_level": "read_committed",  # records of an aborted transaction are not read
     "fetch_max_bytes": FETCHED_BYTES,
-    # A poll gives what one fetch brought of one partition: as much as a whole batch.
+    # A poll returns the records of one fetch of one partition: as many as a whole batch.
     "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,
-    "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
+    "session_timeout_ms": 6_000,  # the minimum of brokers: another runner takes over after it
     "heartbeat_interval_ms": 1_500,
     "metrics_enabled": False,
 }

@@ -1,4 +1,4 @@
-"""Notice that Kafka is unavailable: to a client that polls, that looks like no new records."""
+"""Detect that Kafka is unavailable, which a polling client sees as no new records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..model.status import MappingHealth
 from .feed import Feed
 
 SILENCE_SECONDS = 10.0
-"""How long no record may come before the broker is pinged."""
+"""Seconds without a record after which the broker is pinged."""
 
 
 class BrokerLiveness:

@@ -1,4 +1,4 @@
-"""Check that Kafka still holds what was applied of a topic, and what comes after it."""
+"""Check that Kafka still has the applied records of a topic, and those after them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LogChecks:
         self._retry(self.watch.check)
 
     def check_claim(self, partition: int, claim: Claim) -> None:
-        """Check that Kafka holds all before the claimed offset, and the first record from there."""
+        """Check that Kafka lost no record before the claimed offset, and has the next one."""
         self.check_log(partition, claim.next_offset, claim.leader_epoch)
         self._gaps.check_first(partition, claim.next_offset)
 

@@ -1,4 +1,4 @@
-"""Tokens for SASL/OAUTHBEARER, kept until shortly before they expire."""
+"""Fetch tokens for SASL/OAUTHBEARER, and keep them until shortly before they expire."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RENEWED_AT = 0.8
 
 
 class Token(NamedTuple):
-    """A token and when it expires, in seconds since 1970."""
+    """A token and the time of its expiry, in seconds since 1970."""
 
     text: str
     expires: float

@@ -15,7 +15,7 @@ from .connection import KafkaConnection
 from .offset_queries import admin_client, describe_topic
 
 _LEAST_RETENTION = timedelta(days=1)
-_LARGEST_ROW = 20 * 1024 * 1024  # bytes; the size that every other limit lets pass
+_LARGEST_ROW = 20 * 1024 * 1024  # bytes, which every other limit permits
 _MILLISECONDS = timedelta(milliseconds=1)
 
 
@@ -46,14 +46,14 @@ def _settings(admin: KafkaAdminClient, topic: str) -> Mapping[str, str]:
     try:
         found = admin.describe_configs([resource], config_filter="all")["topic"][topic]
     except KafkaError:
-        return {}  # DescribeConfigs is a right of its own
+        return {}  # DescribeConfigs is a separate privilege
     return {name: str(entry["value"]) for name, entry in found.items()}
 
 
 def topic_faults(
     connection: KafkaConnection, name: str, topic: TopicFacts | None
 ) -> Iterator[Fault]:
-    """Yield what would make the topic lose or refuse events."""
+    """Yield settings of the topic that would lose or refuse events."""
     tool = f"--bootstrap-server {connection.bootstrap}"
     if connection.security.protocol != "PLAINTEXT":
         tool += " --command-config client.properties"

@@ -36,8 +36,8 @@ def identify(connection: KafkaConnection, topic: str) -> Topic:
 class TopicWatch:
     """Detects that the topic of a running mapping was replaced by another of its name.
 
-    The new topic's offsets begin at 0 again.  Once it holds as many records as were applied of the
-    old one, the consumer would go on there, and all records before that would be skipped.
+    The offsets of the new topic begin at 0.  Once it has as many records as were applied of the old
+    one, the consumer would continue there and skip all of its earlier records.
     """
 
     def __init__(

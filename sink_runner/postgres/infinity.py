@@ -9,7 +9,7 @@ class InfiniteDate(date):
     """The first or last date of Python's calendar, standing for an infinity of PostgreSQL's."""
 
     def isoformat(self) -> str:
-        """Give PostgreSQL's spelling, so that an infinity is written as one."""
+        """Return PostgreSQL's spelling, so that an infinity is written as one."""
         return _infinity(self)
 
 
@@ -17,7 +17,7 @@ class InfiniteTimestamp(datetime):
     """The first or last moment of Python's calendar, standing for an infinity of PostgreSQL's."""
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
-        """Give PostgreSQL's spelling, so that an infinity is written as one."""
+        """Return PostgreSQL's spelling, so that an infinity is written as one."""
         del sep, timespec
         return _infinity(self)
 

@@ -2,7 +2,7 @@
 
 PostgreSQL rounds a numeric to the column's scale, a timestamp to its precision and a double to a
 real; it cuts blanks off a varchar and a name off at 63 bytes.  `narrowing` decides from both
-types, once at start, whether that can happen; where it cannot there is nothing to call for a row.
+types, once at the start, whether that can happen; if not, no check is called for a row.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .text import float4_text, float8_text, parse_array, single
 from .types import PgType
 
 Check = Callable[[Any], Any]
-"""Gives its argument back, or raises ValueRefusedError."""
+"""Returns its argument, or raises ValueRefusedError."""
 
 WHOLE_NUMBERS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
-"""The first number that is too large for each type."""
+"""The smallest number that is too large for each type."""
 _WHOLE = tuple(WHOLE_NUMBERS)
 _EXACT_DIGITS = {"float4": 6, "float8": 15}
 """The number of decimal digits that each type keeps."""
@@ -42,12 +42,12 @@ _NO_ZONE = frozenset({"am", "pm", "bc", "ad", "z", "utc", "gmt", "zulu"})
 _MOMENTS = "DT"
 """The categories of dates and times, and of intervals."""
 _WITHOUT_BLANKS = "NBDT"
-"""Those of numbers, booleans, dates and times: their text ends with no blank."""
+"""The categories of numbers, booleans, dates and times, whose text has no blank at its end."""
 _AT_UTC = re.compile(r".*(?:Z|[+-]00(?::00){0,2})")
 
 
 def narrowing(source: PgType, target: PgType) -> Check | None:
-    """Give the check for values that go from one type to the other; None where all of them fit."""
+    """Return the check for values of one type that become another; None if all of them fit."""
     if source.element is not None and target.element is not None:
         return _each(narrowing(source.element, target.element), source.element)
     if source.element is not None or target.element is not None or target.schema != "pg_catalog":
@@ -218,7 +218,7 @@ def _to_bounded(source: PgType, target: PgType) -> Check | None:
 
 
 def _to_padded(source: PgType, target: PgType) -> Check | None:
-    """Blanks at the end are part of a text, and none of a char's value."""
+    """Blanks at the end are part of a text, but not of the value of a char."""
     bounded = _to_bounded(source, target)
     if source.is_builtin("bpchar") or source.category in _WITHOUT_BLANKS:
         return bounded
@@ -302,7 +302,7 @@ def _second_digits(source: PgType) -> int:
 
 
 def loss(source: PgType, target: PgType) -> str | None:
-    """Give what every value would lose on its way, for which none of them can arrive."""
+    """Return what every value would lose on its way, for which none of them can arrive."""
     if target.is_builtin("time", "timetz") and source.is_builtin(
         "timestamp", "timestamptz", "date"
     ):

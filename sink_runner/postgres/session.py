@@ -1,4 +1,4 @@
-"""The session with a target database: who we are there, and how our writes are marked."""
+"""Open sessions: their settings, and the replication origin that marks the runner's writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import ConfigError, FatalError
 Connection = psycopg.Connection[Any]
 
 _SECONDS, _LOCK_SECONDS = 300.0, 30.0
-_CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises changes of our own tables
+_CONTROL_LOCK = 0x51_4E_4B  # any constant: serializes changes of the runner's own tables
 _MAX_SLOTS = 16
 _MARK = "sink.session"
 _POOL_ROUNDS = 5
@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, str] = {
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
 }
-"""What every session of the runner has, whatever the database or the role sets."""
+"""The settings of every session, whatever the database or the role sets."""
 
 _SET = """
 SELECT pg_catalog.set_config(s.name, s.value, false)
@@ -125,7 +125,7 @@ def _whose(connection: Connection) -> str:
 
 
 def _mark(connection: Connection) -> str:
-    """Identifies this session; a pooler may put another one in its place."""
+    """Return a mark of this session, since a pooler may replace it by another one."""
     return f"{os.getpid()}/{connection.fileno()}/{connection.info.backend_pid}"
 
 
@@ -135,7 +135,7 @@ def _backend_pid(connection: Connection) -> int:
 
 
 def _is_pooled(connection: Connection) -> bool:
-    """Whether a pooler is in between: it answers a client with a process number of its own."""
+    """Return whether a pooler is in between: it reports a process number of its own."""
     return _backend_pid(connection) != connection.info.backend_pid
 
 
@@ -167,7 +167,7 @@ def _leave_origin(connection: Connection) -> None:
 
 @contextmanager
 def creating(connection: Connection) -> Iterator[None]:
-    """A transaction that makes tables of ours: IF NOT EXISTS fails where two do so at once."""
+    """Open a transaction that creates tables; IF NOT EXISTS fails if two sessions do so at once."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CONTROL_LOCK,))
         yield

@@ -1,4 +1,4 @@
-"""A declared column together with the type that it has in the target."""
+"""A declared column with its type in the target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TargetColumn:
     stage_type: str
     mask: Converter | None = None
     pg: PgType = UNRESOLVED
-    """The resolved type, which is read from `type` where it is not given."""
+    """The resolved type, by default that of `type`."""
 
     def __post_init__(self) -> None:
         """Resolve the type of a column that comes from no database."""
@@ -35,11 +35,11 @@ class TargetColumn:
 
     @property
     def unruled(self) -> TargetColumn:
-        """The column for a row that is not to be written, and may be as bad as it likes."""
+        """Return the column without its rules, for a row that is not written."""
         bare = replace(self.column, required=False, minimum=None, maximum=None, one_of=None)
         return replace(self, column=bare)
 
 
 def staged(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """The columns whose values travel; the database itself fills in the others."""
+    """Return the columns that are staged; the database fills the others."""
     return tuple(column for column in columns if not isinstance(column.source, SyncTime))

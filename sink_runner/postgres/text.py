@@ -25,7 +25,7 @@ _FIXED = -4
 
 
 def float8_text(value: float) -> str:
-    """Give the shortest text that reads as this double, as PostgreSQL writes it."""
+    """Return the shortest text that reads as this double, as PostgreSQL writes it."""
     if (special := _special(value)) is not None:
         return special
     text = repr(value)
@@ -35,7 +35,7 @@ def float8_text(value: float) -> str:
 
 
 def float4_text(value: float) -> str:
-    """Give the shortest text that reads as this single-precision number, as PostgreSQL does.
+    """Return the shortest text that reads as this single-precision number, as PostgreSQL does.
 
     Avro's `float` is widened to a double when it is read: 0.1 becomes 0.10000000149011612.
     """
@@ -92,7 +92,7 @@ _MOMENT = re.compile(
 
 
 def moment_text(value: str, *, zoned: bool) -> str:
-    """Give a date, a time or a timestamp at UTC as PostgreSQL prints it.
+    """Return a date, a time or a timestamp at UTC as PostgreSQL prints it.
 
     `zoned` is whether the type has a zone.  An infinity stays as it is.
     """
@@ -116,7 +116,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def array_literal(values: Sequence[Any], spell: Callable[[Any], str], delimiter: str = ",") -> str:
-    """Give nested lists as an array literal; `spell` gives the text of an element."""
+    """Return nested lists as an array literal; `spell` gives the text of an element."""
     return "{" + delimiter.join(_element(value, spell, delimiter) for value in values) + "}"
 
 
@@ -184,7 +184,7 @@ _PAIR = re.compile(
 
 
 def hstore_literal(pairs: Mapping[str, str | None]) -> str:
-    """Give a mapping as hstore's text."""
+    """Return a mapping as hstore's text."""
     return ", ".join(
         f"{_word(key)}=>{'NULL' if value is None else _word(value)}" for key, value in pairs.items()
     )

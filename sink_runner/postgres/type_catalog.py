@@ -90,7 +90,7 @@ class _Row(NamedTuple):
 
 
 def read_types(connection: psycopg.Connection[Any], table: str) -> dict[str, ColumnType]:
-    """Give the columns of `table`, a quoted and qualified name; none where it does not exist."""
+    """Return the columns of `table`, a quoted and qualified name; none where it does not exist."""
     columns = connection.execute(_COLUMNS, (table,)).fetchall()
     resolved = resolve_types(connection, [(row[1], row[2]) for row in columns])
     return {

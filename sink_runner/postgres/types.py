@@ -54,7 +54,7 @@ class PgType:
     """SQL of the column's collation if it finds different texts equal, as one without case does."""
 
     def read(self, text: str) -> str:
-        """Give SQL that reads an SQL expression of type text as the base type's input does.
+        """Return SQL that reads an SQL expression of type text as the base type's input does.
 
         Casts from text to some types are functions of their own: `'-'::text::regclass` fails and
         `'\\377'::text::"char"` is a backslash.
@@ -69,7 +69,7 @@ class PgType:
         return self.kind == "e" or (self.is_builtin(*_EXACT) and self.folding is None)
 
     def canonical(self, value: str) -> str:
-        """Give SQL of one value for all that are equal to a value of the base type.
+        """Return SQL of one value for all that are equal to a value of the base type.
 
         1 and 1.00 of numeric are equal, `alice` and `Alice` of citext, `1 mon` and `30 days`.
         """

@@ -1,8 +1,8 @@
-"""Run one mapping's loop: poll, decode, transform, and hand over to the thread that writes.
+"""Run one mapping's loop: poll, decode, transform, and pass the batch to the writing thread.
 
 While that thread waits for the database, the next batch is decoded.  At most these two batches are
 in memory, each of bounded size in bytes, beside what the client has fetched ahead; so a slow target
-slows the polling and nothing else.
+only slows the polling.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Worker:
         self.turned = time.monotonic()
         polled = self._retry(self._gather)
         self._reporter.fetched(polled, self.turned)
-        # After the poll: what came while it waited is masked by the policies of this moment.
+        # After the poll: records that arrived during it are masked by the current policies.
         self._retry(self._follow_policies)
         try:
             self._checks.check_when_due()
@@ -302,7 +302,7 @@ class Worker:
     def _maintain(self) -> None:
         self._collect()
         self._maintained = time.monotonic()
-        # An error of a row holds up no event.
+        # A data error does not block events.
         with log_errors(self._log, "maintenance_failed", EventError):
             self._in_background(
                 lambda: self._committer.maintain(self._settings.tombstone_retention)
@@ -311,7 +311,7 @@ class Worker:
             watch.maintain()
 
     def _retry_deferred(self) -> None:
-        """Try deferred events again, while no batch is being written that could overtake them."""
+        """Retry deferred events, while no batch is being written that could overtake them."""
         self._collect()
         claims = dict(self._claims)
         batch, _ = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
@@ -328,7 +328,7 @@ class Worker:
             try:
                 return future.result(timeout=_POLL)
             except TimeoutError:
-                if future.done():  # just now, or by a TimeoutError of its own
+                if future.done():  # it ended just now, or raised a TimeoutError itself
                     return future.result()
                 self._stay_member()
 

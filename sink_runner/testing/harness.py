@@ -91,7 +91,7 @@ class Harness:
         )
 
     def send(self, sample: Sample) -> Outcome:
-        """What the event came to."""
+        """Return the outcome of the event."""
         batch = self.apply(sample)
         names = [column.name for column in self.parts.columns]
         writes = [change for change in batch.changes if isinstance(change, Write)]
@@ -104,14 +104,14 @@ class Harness:
         )
 
     def changes(self, *samples: Sample) -> list[Change]:
-        """What several events came to; a fault is raised."""
+        """Return the changes of several events; raise the error of one that fails."""
         batch = self.apply(*samples)
         for dead_letter in batch.dead_letters:
             raise dead_letter.error
         return batch.changes
 
     def apply(self, *samples: Sample) -> Batch:
-        """Send events through the chain, as one batch."""
+        """Transform events as one batch."""
         messages = self._samples.messages(*samples)
         return self.parts.route.apply(zip(messages, self._samples.decode(messages), strict=True))
 

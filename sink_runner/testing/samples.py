@@ -1,4 +1,4 @@
-"""Turn samples into the messages that Kafka would bring, and read them as the runner would."""
+"""Turn samples into the messages of Kafka, and decode these as the runner does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Samples:
 
     @property
     def source(self) -> EventSource:
-        """What reads these events.  The columns of the target's key stand for the source's key."""
+        """The source of these events, whose key has the source columns of the target's key."""
         return EventSource(
             decode=self.decode,
             shape_of=lambda value: self._shapes[_number(value)],
@@ -41,7 +41,7 @@ class Samples:
         return [self._decoded[_number(message.value)] for message in messages]
 
     def messages(self, *samples: Sample) -> list[Message]:
-        """Return the events as they would come from Kafka, in one batch."""
+        """Return the messages of the events, as one batch of Kafka."""
         return [self._message(offset, sample) for offset, sample in enumerate(samples)]
 
     def _message(self, offset: int, sample: Sample) -> Message:

@@ -35,7 +35,7 @@ class TargetHarness:
     """
 
     encryptor: ClassVar = Encryptor(bytes(32), "test")
-    """The same for all, so that one harness takes over the deferred events of another."""
+    """The same for all harnesses, so that one can retry the deferred events of another."""
 
     def __init__(
         self,
@@ -91,8 +91,10 @@ class TargetHarness:
         return self.prepare(self.messages(*samples))
 
     def retry(self) -> int:
-        """Try again what is deferred, as the runner does every few seconds; heed what `sink-runner
-        dlq` has changed."""
+        """Retry deferred events, as the runner does every few seconds.
+
+        Changes by `sink-runner dlq` apply as well.
+        """
         self.waiting.load({0})
         claims = {0: Claim(self.epoch, self.at)}
         _, written = self.waiting.retry(claims, self.prepare)
@@ -106,13 +108,13 @@ class TargetHarness:
         return written
 
     def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:
-        """The target table's rows."""
+        """Return the rows of the target table."""
         names = ", ".join(columns) or "*"
         query = f"SELECT {names} FROM {self._table.schema}.{self._table.name} ORDER BY {order}"
         return list(self.admin.execute(query.encode()).fetchall())
 
     def dead(self) -> list[Mapping[str, Any]]:
-        """The dead letters; those that wait have the status PARKED."""
+        """Return the dead letters; deferred events have the status PARKED."""
         return list(self.admin.execute("SELECT * FROM sink.dead_letter ORDER BY dlq_id").fetchall())
 
     def close(self) -> None:
