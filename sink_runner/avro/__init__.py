@@ -1,8 +1,8 @@
-"""Avro decoding of Debezium's records.
+"""Decode Debezium's records in Avro.
 
-Decoding is most of what an event costs in Python, and most of an envelope is thrown away: the
-before image, ten fields of the source block, columns that no mapping wants.  A decoder that is
-compiled for the writer's schema and the wanted columns skips all that and returns a tuple.
+Decoding is the largest part of an event's cost in Python, and most of an envelope is not used: the
+before image, ten fields of the source block, columns that the mapping does not read.  A decoder
+that is compiled for the writer's schema and the wanted columns skips them and returns a tuple.
 
 Measured in one run on 20,000 updates of 20 columns in the form Debezium writes, down to a tuple
 of the wanted columns: microseconds of CPU an event, best of five.  Read the ratios.
@@ -19,10 +19,10 @@ compiled, all columns             7.7            10
 compiled, 9 columns               7.1            9.3
 ================================  =============  ==============
 
-Only polars-avro in large batches is faster, and there one bad message fails its whole batch.
-The compiled decoder needs no dependency, and a bad message is an error in its own place.
-fastavro stays as the reference: it reads whatever the compiled decoder gives up on, and has the
-last word on whether a message can be read at all.
+Only polars-avro in large batches is faster, and there one bad message fails its whole batch.  The
+compiled decoder has no dependency, and returns an error for a bad message only.  fastavro is the
+reference: it reads every message that the compiled decoder refuses, and decides whether the message
+can be decoded.
 """
 
 from .decoder import EnvelopeDecoder, Plan, SchemaSource, schema_id_of

@@ -3,8 +3,8 @@
 The code it writes has two variables: `buf`, the message, and `p`, the position in it.  It checks
 no bounds.  A position only ever grows, so a read past the end either finds no byte to index
 or ends at a position that is not the end; the caller compares the two once a message.
-What the quick code does not know (a length of many bytes, a number of ten) it hands to a slower
-helper, or fails on, and the message is then read by fastavro.
+A value that the compiled code does not handle (a length of many bytes, a number of ten) is read by
+a slower function, or the code fails and fastavro reads the message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .schema import Array, Enum, Fixed, Map, Primitive, Record, Type, Union
 
 _ONE_BYTE = 0x80
 _LAST_CODE = _ONE_BYTE // 2
-"""From here on an index takes two bytes."""
+"""The first index that takes two bytes."""
 _NULL = Primitive("null")
 
 SMALL = tuple(None if b & 1 or b >= _ONE_BYTE else b >> 1 for b in range(256))
@@ -32,7 +32,7 @@ BOOL = (False, True)
 
 
 class MalformedError(Exception):
-    """The quick code met bytes that it will not read."""
+    """The compiled code found bytes that it does not read."""
 
 
 def number(buf: bytes, p: int) -> tuple[int, int]:
@@ -145,7 +145,7 @@ class CodeWriter:
     # -- sequences of values ---------------------------------------------------------------
 
     def sequence(self, steps: Sequence[tuple[Type, str | None]]) -> None:
-        """Read values that follow each other; those without a variable are stepped over."""
+        """Read successive values; skip those without a variable."""
         run: list[Type] = []
         for kind, target in steps:
             if target is None and pattern(kind) is not None:
@@ -168,7 +168,7 @@ class CodeWriter:
     # -- one value -------------------------------------------------------------------------
 
     def read(self, kind: Type, target: str, at: int = 0) -> None:
-        """Put the value that begins `at` bytes after `p` into a variable."""
+        """Read the value that begins `at` bytes after `p` into a variable."""
         match kind:
             case Primitive("string" | "bytes" as name):
                 self._sized(target, at, ".decode()" if name == "string" else "")
@@ -179,7 +179,7 @@ class CodeWriter:
             case Fixed(size):
                 self.line(f"{target} = buf[p + {at}:p + {at + size}]", f"p += {at + size}")
             case Enum(symbols):
-                # A dictionary, for in a tuple a negative number would find something.
+                # A dictionary: a negative number would index a tuple.
                 names = self.constant("symbols", dict(enumerate(symbols)))
                 self._number("n", at)
                 self.line(f"{target} = {names}[n]")
@@ -190,7 +190,7 @@ class CodeWriter:
                 self._compound(kind, target)
 
     def skip(self, kind: Type, at: int = 0) -> None:
-        """Step over the value that begins `at` bytes after `p`."""
+        """Skip the value that begins `at` bytes after `p`."""
         match kind:
             case Primitive("string" | "bytes"):
                 self._skip_sized(at)
@@ -235,7 +235,7 @@ class CodeWriter:
         index = self.fresh("u")
         self.line(f"{index} = buf[{_plus('p', at)}]")
         word = "if"
-        # Null last: it is one comparison more for what takes least.
+        # Null last: it costs one comparison more, and is the cheapest to read.
         for i, branch in sorted(
             enumerate(branches[:_LAST_CODE]), key=lambda pair: pair[1] == _NULL
         ):
@@ -299,7 +299,7 @@ class CodeWriter:
         self.line(f"{count}, p = number(buf, p)")
         with self.block(f"while {count}:"):
             with self.block(f"if {count} < 0:"):
-                # The block's size in bytes follows; fastavro does not trust it either.
+                # The size of the block in bytes follows; fastavro ignores it as well.
                 self.line(f"{count} = -{count}", "p = number(buf, p)[1]")
             with self.block(f"for _ in range({count}):"):
                 yield

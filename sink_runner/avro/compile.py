@@ -1,4 +1,4 @@
-"""Compiles a writer's schema and the wanted columns into one Python function."""
+"""Compile a writer's schema and the wanted columns into a Python function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCE_FIELDS = {
     "txId": "tx_id",
     "sequence": "sequence",
 }
-"""Fields of Debezium's source block, and what `Decoded` calls them."""
+"""Fields of Debezium's source block, and their names in `Decoded`."""
 
 
 ORDER = "total_order"
@@ -32,22 +32,22 @@ ORDER = "total_order"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be read of an envelope."""
+    """The parts of an envelope to read."""
 
     after: tuple[str, ...]
     before: tuple[str, ...]
     source: frozenset[str]
     toastable: frozenset[str] | None = None
-    """Columns that an update may leave out where they are unchanged; None: any."""
+    """Columns that an update may omit if they are unchanged; None for any column."""
 
     @property
     def may_lack(self) -> tuple[bool, ...]:
-        """Of each column of `after`, whether it may be left out."""
+        """For each column of `after`, whether an update may omit it."""
         return tuple(self.toastable is None or name in self.toastable for name in self.after)
 
 
 def is_envelope(kind: Type) -> bool:
-    """Whether the schema is of a change event and not of Debezium's other records."""
+    """Return whether the schema is of a change event, and not of another record of Debezium."""
     if not isinstance(kind, Record):
         return False
     source = kind.field("source")
@@ -124,7 +124,7 @@ def _fields(source: CodeWriter, envelope: Record, wanted: Wanted) -> None:
     steps: list[tuple[Type, str | None]] = []
     for field in envelope.fields:
         if field.name in ("before", "after"):
-            # A row is read in branches of its own, so what precedes it is read first.
+            # A row is read in separate branches, so the fields before it are read first.
             source.sequence(steps)
             steps = []
             _side(source, field.type, getattr(wanted, field.name), field.name)
@@ -189,8 +189,8 @@ def _row(source: CodeWriter, row: Record, columns: Sequence[str], target: str) -
 def _may_hold_placeholder(envelope: Record, wanted: Wanted, marks: int) -> str:
     """Return the condition under which some value of an update may be Debezium's placeholder.
 
-    To search the message for its text is cheaper than to compare every value.  In arrays of
-    numbers or of UUIDs it does not appear as text.
+    Searching the message for the text is cheaper than comparing every value.  Arrays of numbers or
+    UUIDs do not contain it as text.
     """
     row = row_of(envelope, "after")
     lacking = {name for name, may in zip(wanted.after, wanted.may_lack, strict=True) if may}

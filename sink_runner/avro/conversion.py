@@ -1,8 +1,8 @@
-"""How Debezium spells PostgreSQL's values: their text for PostgreSQL, and Python's types of them.
+"""Convert values in Debezium's form to PostgreSQL's text, and to the Python types of hooks.
 
-Most values are good as they are decoded, both for PostgreSQL's text input and for a plugin; for
-the others there is one converter a column, chosen once by the writer's schema and the resolved
-type of the source's column, and not for each row.
+Most values need no conversion, neither for PostgreSQL's text input nor for a plugin.  For others
+there is a converter for each column, chosen once by the writer's schema and the resolved type of
+the source column.
 
 It reads what Debezium writes with `decimal.handling.mode=string`,
 `time.precision.mode=isostring`, `interval.handling.mode=string` and
@@ -107,7 +107,7 @@ def _array_text(pg: PgType, item: ColumnType | None) -> Convert:
 
 
 def text_of(value: Any) -> str:
-    """A decoded value of no special form as PostgreSQL reads it."""
+    """Return a decoded value without a special form as text that PostgreSQL reads."""
     match value:
         case str():
             return value
@@ -131,7 +131,7 @@ def _hstore_text(value: Any) -> str:
 
 
 def _bit_text(length: int | None, value: bytes) -> str:
-    """Debezium writes as many bytes as the bits that are set need, the last bit first."""
+    """Return the bits; Debezium writes only the bytes that have set bits, the last one first."""
     size = 1 if length is None else length
     return f"{int.from_bytes(value, 'little'):0{size}b}"
 
@@ -282,7 +282,7 @@ def _date(value: str) -> date:
 def _timestamp(value: str) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
-        # Debezium's Z says nothing: the column has no zone.  A row of a batch has none.
+        # Debezium adds Z although the column has no zone; a row of a batch run has no Z.
         return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
     except ValueError:
         return _infinite(_timestamp_text(value), INFINITE_MOMENTS)

@@ -16,7 +16,7 @@ from .schema import Record, parse
 
 DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "sequence", "order"))
 
-# What a compiled decoder may fail with; fastavro then has the last word.
+# The errors of a compiled decoder, after which fastavro decides.
 FAULTS = (*fastavro_decoder.BAD_BYTES, MalformedError)
 
 
@@ -29,24 +29,24 @@ class SchemaSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the records of one schema are read."""
+    """The decoder of the records of one schema."""
 
     schema_id: int
     row: RowSchema
     """The columns of the row."""
     quick: Callable[[bytes], Decoded] | None
-    """The compiled decoder; None where there is only fastavro."""
+    """The compiled decoder; None if only fastavro can decode the schema."""
     parsed: Any
     placeholder: Placeholder
 
 
 class EnvelopeDecoder:
-    """Decodes change events to the wanted columns of the row after, and of the row before.
+    """Decodes change events to the wanted columns of the row after and before the change.
 
-    `source` names what is wanted of the source block, and `order` of the transaction block; the
-    rest is None (0) in every `Decoded`.  `toastable` names the columns that an update may leave
-    out where they are unchanged; None is any column.  `placeholder` is what Debezium's setting
-    `unavailable.value.placeholder` holds where a schema does not say.  One thread at a time.
+    `source` names the wanted fields of the source block, and `order` that of the transaction block;
+    the others are None (0) in `Decoded`.  `toastable` names the columns that an update may omit if
+    they are unchanged; None for any column.  `placeholder` is Debezium's setting
+    `unavailable.value.placeholder`, for schemas that do not state it.  One thread at a time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class EnvelopeDecoder:
         self._quick: dict[bytes, Callable[[bytes], Decoded]] = {}
 
     def plan(self, schema_id: int) -> Plan:
-        """Prepare for a schema, as the first record that names it would."""
+        """Return the plan of a schema; make it at the first call."""
         plan = self._plans.get(schema_id)
         if plan is None:
             plan = self._plans[schema_id] = self._make(schema_id)
@@ -77,7 +77,7 @@ class EnvelopeDecoder:
     def decode(self, value: bytes | None) -> Decoded | None:
         """Decode one record's value.  Raises DecodeError for the record, else RetriableError.
 
-        A tombstone, which has no value and only lets Kafka forget the key, is None.
+        Returns None for a tombstone, a record without a value.
         """
         (decoded,) = self.decode_many((value,))
         if isinstance(decoded, DecodeError):
@@ -131,7 +131,7 @@ class EnvelopeDecoder:
         raw = self._registry.schema(schema_id)
         parsed, kind = parse(raw)
         if not is_envelope(kind):
-            # Heartbeats and their like have topics of their own: here, an id was corrupted.
+            # Heartbeats and similar records have their own topics, so the id was corrupted.
             raise DecodeError(f"schema {schema_id} is not a Debezium envelope")
         assert isinstance(kind, Record)
         record = row_of(kind, "after")

@@ -1,4 +1,4 @@
-"""fastavro as the reference: the truth for the tests, and the second opinion at run time."""
+"""Decode by fastavro, the reference of the tests and the fallback of the compiled decoder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BAD_BYTES = (
     ValueError,
     struct.error,
 )
-"""What reading arbitrary bytes as Avro may raise."""
+"""The errors of decoding arbitrary bytes as Avro."""
 
 
 def read(message: bytes, parsed: Any) -> Any:
-    """Decode a whole message; DecodeError says why not, without quoting it."""
+    """Decode a whole message, or raise DecodeError, whose text does not quote it."""
     body = BytesIO(message)
     body.seek(HEADER)
     try:

@@ -1,4 +1,4 @@
-"""The key of a Kafka record, which names the source row; seldom needed, as the row has it too."""
+"""Decode the key of a Kafka record, which is rarely needed, since the row contains it as well."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeyDecoder:
             return row
 
     def columns(self, key: bytes) -> Mapping[str, ColumnType]:
-        """The columns of a key's schema."""
+        """Return the columns of a key's schema."""
         _, kind = parse(self._registry.schema(schema_id_of(key)))
         if not isinstance(kind, Record):
             raise DecodeError("the key's schema is not a record")

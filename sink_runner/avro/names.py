@@ -1,9 +1,9 @@
-"""Names of columns as Avro writes them, and back.
+"""Convert names of columns to Avro names, and back.
 
-Avro allows letters, digits and underscores.  Capture's transform (DropDefaults.java) writes any
-other character, a digit in front, and an underscore that would look like the beginning of such a
-code, as ``_u`` and four hexadecimal digits.  Unlike Debezium's own adjustments no two names become
-the same, and a name that Avro allows stays as it is.
+Avro permits letters, digits and underscores.  The transform of capture (DropDefaults.java) encodes
+any other character, a digit at the start, and an underscore that would look like such a code, as
+``_u`` and four hexadecimal digits.  Unlike with Debezium's own adjustment, different names stay
+different, and a name that Avro permits stays unchanged.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ def _restored(found: re.Match[str]) -> str:
     units = bytes.fromhex(found[0].replace("_u", ""))
     try:
         return units.decode("utf-16-be")
-    except UnicodeDecodeError:  # half a pair: nothing that capture has written
+    except UnicodeDecodeError:  # half of a surrogate pair, which capture never writes
         return found[0]

@@ -1,7 +1,7 @@
-"""Avro schemas as a tree of types, names resolved: what the compiler and the row schema walk.
+"""Parse Avro schemas to a tree of types without named references.
 
-fastavro parses and checks the JSON; this module only resolves its named references and refuses
-what could make a decoder run without end.
+fastavro parses and checks the JSON; this module only resolves its named references, and refuses
+schemas for which a decoder might not terminate.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ _NESTED = frozenset(("type", "items", "values"))
 
 
 class _Resolver:
-    """Replaces names by what they name, in the order in which Avro defines them."""
+    """Replaces names by their definitions, in the order in which Avro defines them."""
 
     def __init__(self) -> None:
         self._named: dict[str, Type] = {}
@@ -137,7 +137,7 @@ class _Resolver:
 
     def _reference(self, name: str) -> Type:
         if name in self._open:
-            # A decoder of it would recurse as deep as the message says.
+            # The message would decide how deep its decoder recurses.
             raise DecodeError(f"the schema's type {name} contains itself, which is not supported")
         return self._named[name]
 
@@ -169,13 +169,13 @@ class _Resolver:
     def _item(self, raw: Any) -> Type:
         item = self.resolve(raw)
         if narrowest(item) == 0:
-            # Nothing in the message would bound the number of items it claims to hold.
+            # The message could claim any number of items, without having bytes for them.
             raise DecodeError("the schema has an array of items without width")
         return item
 
 
 def narrowest(kind: Type) -> int:
-    """Say how few bytes a value can take."""
+    """Return the least bytes that a value can take."""
     match kind:
         case Primitive(name):
             return _WIDTHS.get(name, 1)

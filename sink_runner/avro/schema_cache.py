@@ -65,7 +65,7 @@ class SchemaCache:
         return _Inliner(named).inline(schema, "")
 
     def _collect(self, found: Any, named: dict[str, Any]) -> None:
-        """Fetch what a schema refers to, and what that refers to."""
+        """Fetch the schemas that a schema refers to, directly and indirectly."""
         for reference in found.get("references") or ():
             if reference["name"] in named:
                 continue
@@ -80,7 +80,7 @@ class SchemaCache:
 
 
 class _Inliner:
-    """Puts a referenced definition where its name first stands, as Avro wants it."""
+    """Replaces the first use of a name by its definition, as Avro demands."""
 
     def __init__(self, named: dict[str, Any]) -> None:
         self._named = named
@@ -107,7 +107,7 @@ class _Inliner:
         full = _full_name(name, namespace)
         if name in PRIMITIVES or full in self._defined or full not in self._named:
             return name
-        # A definition's own names are its own: the place it is put in must not lend it a namespace.
+        # A definition keeps its own names: it must not inherit the namespace of its new place.
         return self.inline({"namespace": ""} | self._named[full], "")
 
     def _definition(self, schema: dict[str, Any], namespace: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The checks that a mapping passes before a row moves: one list, the same for every command.
+"""The checks of a mapping before it starts: one list, the same for every command.
 
 `run`, `batch` and `schema check` call `check_mapping`, so that none of them accepts what another
 one refuses. `check_topic` needs Kafka. All faults of a mapping are reported at once.
@@ -72,14 +72,14 @@ CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """The findings of a mapping; the catalogs are None where a table does not exist."""
+    """The findings of a mapping, and the catalogs of its tables, None if a table does not exist."""
 
     findings: Sequence[Finding]
     source: TableCatalog | None
     target: TableCatalog | None
 
     def catalogs(self, *, batch: bool = False) -> tuple[TableCatalog, TableCatalog]:
-        """Return the source's and the target's catalog; ConfigError names all that is refused."""
+        """Return the catalogs of source and target; raise ConfigError with all refused findings."""
         refuse(self.findings, batch=batch)
         assert self.source is not None
         assert self.target is not None

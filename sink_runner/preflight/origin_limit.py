@@ -36,9 +36,9 @@ class _Origins(NamedTuple):
     setting: str
     limit: int
     sure: list[str | None]
-    """Those that surely have a state."""
+    """The origins that certainly have a state."""
     named: list[str | None]
-    """All that may have one."""
+    """The origins that may have a state."""
 
 
 def check_origin_limit(subject: Subject) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""What a check looks at: one mapping with both its tables and a session in each database."""
+"""The subject of a check: a mapping with its two tables and a session in each database."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Subject:
 
     @cached_property
     def written(self) -> tuple[str, ...]:
-        """The target's columns that the mapping fills; none where a derivation decides."""
+        """The target's columns that the mapping fills; none for a derived target."""
         if self.mapping.derived is not None:
             return ()
         return tuple(column.name for column in self.mapping.columns)

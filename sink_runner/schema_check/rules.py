@@ -259,7 +259,7 @@ class Rules:
             if not (column.convert or column.lookup or column.max_length or column.one_of)
         ]
 
-    # -- words --------------------------------------------------------------------------------
+    # -- messages -----------------------------------------------------------------------------
 
     def _accept(self, row: RowShape | None = None) -> str:
         which = f" --id {row.schema_id}" if row is not None and row.schema_id is not None else ""

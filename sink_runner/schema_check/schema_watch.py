@@ -1,4 +1,4 @@
-"""Check each schema before a row of it is read, and pause the mapping where it does harm.
+"""Check each schema before a row of it is decoded, and pause the mapping if it would do harm.
 
 The watch is between the decoder and the registry. So it checks a schema id once, when the decoder
 plans for it.

@@ -1,4 +1,4 @@
-"""The shape of a source table in a schema: what is compared of each column."""
+"""The shape of a source table in a schema: the facts of each column that are compared."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def avro_name(table: str) -> str:
 def _record(schema: Any) -> dict[str, Any] | None:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return None
-    if schema["name"] == "Value":  # a row, whatever its columns are called
+    if schema["name"] == "Value":  # a row, whatever the names of its columns are
         return schema
     sides = {entry["name"]: entry["type"] for entry in schema["fields"]}
     if not {"before", "after", "op", "source"} <= sides.keys():
