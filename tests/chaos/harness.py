@@ -13,7 +13,7 @@ from sink_stack.testing_stack import StackUnderTest
 
 from ..oracle.comparison import Difference
 from ..stack import fresh, load
-from ..stack.arena import Arena, Runner, describe_differences
+from ..stack.arena import Deployment, Runner, describe_differences
 from .proxy import Proxy
 
 FAMILIES = 20
@@ -36,7 +36,7 @@ class Harness:
     """The parts that a fault may break, and the means to restore them."""
 
     stack: StackUnderTest
-    arena: Arena
+    arena: Deployment
     proxies: Mapping[str, Proxy]
     """By server: postgres, kafka and registry."""
     random: random.Random
@@ -125,9 +125,9 @@ class Harness:
 
     # -- waiting ---------------------------------------------------------------------------------
 
-    def seconds_to_rest(self) -> float | None:
+    def seconds_to_apply_all(self) -> float | None:
         """Return the seconds until every change is applied; None if that exceeds LAG_SECONDS."""
-        return self.arena.seconds_to_rest(LAG_SECONDS)
+        return self.arena.seconds_to_apply_all(LAG_SECONDS)
 
     def find_differences(self) -> list[Difference]:
         return self.arena.remaining_differences(_DEFERRED_SECONDS)
@@ -153,7 +153,7 @@ def redirect_to_proxies(
 @contextmanager
 def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Iterator[Harness]:
     """Yield a harness whose databases have the demo data, all of it applied."""
-    with fresh.arena(stack, log, FAMILIES) as arena:
+    with fresh.deploy(stack, log, FAMILIES) as arena:
         settings = stack.settings
         proxies = {
             server: Proxy(settings.port(server), kafka=server == "kafka")

@@ -82,7 +82,7 @@ def leave_offset_gap(harness: Harness) -> None:
     for _ in range(2):
         _abort_transactions(harness)
         harness.update_golden_records()
-        assert until(lambda: harness.arena.waiting() == 0, _TIMEOUT_SECONDS)
+        assert until(lambda: harness.arena.lag() == 0, _TIMEOUT_SECONDS)
         harness.kill_runner()
         harness.ensure_runner()
 

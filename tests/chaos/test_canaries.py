@@ -84,7 +84,7 @@ def findings(harness: Harness, search: Search, tmp_path_factory: Any) -> Iterato
         write_rows(harness)
         send_undecodable(harness)
         assert until(lambda: masked_row_arrived(harness), _TIMEOUT_SECONDS), harness.arena.tail()
-        assert harness.seconds_to_rest() is not None
+        assert harness.seconds_to_apply_all() is not None
         findings = commands.inspect_dead_letters(since)
     api_folder = folder / "api"
     api_folder.mkdir()

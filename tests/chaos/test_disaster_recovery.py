@@ -140,7 +140,7 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
     generator, dead_letters = prepare_load(harness), harness.arena.dead_letters()
     portal = PortalRows(People(_SEED + 1))
     portal.write_before_backup(harness.arena.citizen)
-    assert harness.seconds_to_rest() is not None
+    assert harness.seconds_to_apply_all() is not None
     operator.run(backup)
     highest_position = lose_database(harness, generator, portal)
     for command in recovery:
@@ -152,11 +152,11 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
         "the positions are not lower"
     )
     portal.write_after_restore(harness.arena.citizen)
-    assert harness.seconds_to_rest() is not None
+    assert harness.seconds_to_apply_all() is not None
     late = check_target(harness.arena.warehouse, portal)
     with harness.run_load():
         harness.pause(4, 6)
-    assert harness.seconds_to_rest() is not None
+    assert harness.seconds_to_apply_all() is not None
     # The warehouse keeps what the restored database does not have.
     unexpected = [
         difference
@@ -175,7 +175,7 @@ def prepare_load(harness: Harness) -> load.Load:
         people=People(_SEED),
         rate=_RATE,
     )
-    generator.look()
+    generator.prepare()
     for _ in range(_CHANGES):
         generator.act()
     return generator
@@ -190,7 +190,7 @@ def lose_database(harness: Harness, generator: load.Load, portal: PortalRows) ->
     for _ in range(_CHANGES):
         change_warehouse(generator)
     portal.write_after_backup(harness.arena.citizen)
-    assert harness.seconds_to_rest() is not None
+    assert harness.seconds_to_apply_all() is not None
     assert not harness.find_differences()
     # Some of these changes have not been applied when the database is lost.
     for _ in range(_CHANGES):

@@ -26,7 +26,7 @@ def test_fault_loses_and_duplicates_nothing(
             fault.inject(harness)
             harness.pause(0.3, 1)
     harness.ensure_runner()
-    lag_seconds = harness.seconds_to_rest()
+    lag_seconds = harness.seconds_to_apply_all()
     differences = harness.find_differences()
     duplicates = sum(difference.problem in _DUPLICATES for difference in differences)
     outcome = Outcome(
@@ -41,7 +41,7 @@ def test_fault_loses_and_duplicates_nothing(
     )
     fault_report.add(outcome)
     assert outcome.passed, describe(outcome, differences, harness)
-    assert harness.arena.numbers_in_the_log() == 0
+    assert harness.arena.logged_numbers() == 0
 
 
 def describe(outcome: Outcome, differences: list[Difference], harness: Harness) -> str:

@@ -1,4 +1,4 @@
-"""The two databases with history and load, and the runner as a process that can be killed."""
+"""The deployment of the scenario tests: databases with recorded history, and runner processes."""
 
 import itertools
 import signal
@@ -32,34 +32,35 @@ TOPICS = (
 )
 """What the runner reads."""
 _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
-"""A runner may take over from one that reads with the other."""
+"""Runners alternate between the clients, so that each takes over from the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
-# What waits for a row that it needs, or once did, is none.
+# Deferred events, and dead letters that were superseded while deferred, do not count as failed.
 _DEAD = """SELECT count(*) FROM sink.dead_letter WHERE status NOT IN ('PARKED', 'REPLAYED')
            AND NOT (status = 'SUPERSEDED' AND error_class = 'WaitingError')"""
-# Each batch has its first and last offset in the audit log; what waited is applied later, alone.
+# The audit log has the first and last offset of each batch. A deferred event is applied later, in
+# a batch of its own.
 _TWICE = """
 WITH applied AS (
   SELECT details->>'mapping' AS mapping, details->>'topic' AS topic, partition::int AS partition,
     (bounds->>0)::int8 AS first, (bounds->>1)::int8 AS last
   FROM sink.audit_log, jsonb_each(details->'offsets') AS places (partition, bounds)
   WHERE event_type IN ('sync', 'mask')
-), waited AS (SELECT flow, topic, partition, "offset" AS at FROM sink.dead_letter),
+), deferred AS (SELECT flow, topic, partition, "offset" AS at FROM sink.dead_letter),
 ordered AS (
   SELECT *, max(last) OVER (PARTITION BY mapping, topic, partition ORDER BY first, last
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
   FROM applied
-  WHERE NOT ((mapping, topic, partition, first) IN (SELECT * FROM waited)
-    AND (mapping, topic, partition, last) IN (SELECT * FROM waited))
+  WHERE NOT ((mapping, topic, partition, first) IN (SELECT * FROM deferred)
+    AND (mapping, topic, partition, last) IN (SELECT * FROM deferred))
 )
 SELECT concat_ws(' ', mapping, topic, partition, first, last) FROM ordered WHERE first <= reached
 """
 _OWNED = """SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset
             WHERE split_part(owner, ':', 2) = %s"""
-_LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
+_DEAD_LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
               FROM sink.dead_letter ORDER BY dlq_id"""
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
-_BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
+_HEARTBEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
 _NOW = "SELECT pg_current_wal_lsn()::text"
 _PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
@@ -67,14 +68,14 @@ _PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = curr
 _PAUSE = 0.1
 _WAITING_SECONDS = 20
 _READY_SECONDS = 60
-_SHOWN = 40
+_MAX_DIFFERENCES = 40
 _TAIL = 2000
-_SIGNIFICANT = 8
+_MIN_NUMBER_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arena:
-    """What a test of the running product looks at; both sessions are the administrator's."""
+class Deployment:
+    """Both databases, with sessions of the administrator, and the environment of the runners."""
 
     warehouse: psycopg.Connection
     citizen: psycopg.Connection
@@ -83,23 +84,23 @@ class Arena:
     root: Path
     log: Path
     kafka: str
-    """Where the tests ask Kafka; the runner may have another listener."""
+    """The listener of the tests; runners may use another one."""
     runs: list[tuple[str, datetime]] = field(default_factory=list)
-    """The full batches: which target, and when."""
+    """Target and time of each full batch."""
 
     @contextmanager
     def ready_runner(self, **environment: str) -> Iterator["Runner"]:
-        """A runner that says at /readyz, on a port of its own, that every mapping runs."""
+        """Run a runner with its own health port; enter the block once it is ready."""
         port = ports.any_free(frozenset())
-        mine = {**self.environment, **environment, "SINK_HEALTH_PORT": str(port)}
-        with replace(self, environment=mine).runner() as runner:
+        variables = {**self.environment, **environment, "SINK_HEALTH_PORT": str(port)}
+        with replace(self, environment=variables).runner() as runner:
             assert until(lambda: _is_ready(port) or not runner.running, _READY_SECONDS), self.tail()
             assert runner.running, self.tail()
             yield runner
 
     @contextmanager
     def runner(self) -> Iterator["Runner"]:
-        """A runner from its installed command, dead when the block is left."""
+        """Run the installed command; kill it when the block is left."""
         runner = Runner.start(self)
         try:
             yield runner
@@ -107,11 +108,11 @@ class Arena:
             runner.kill()
 
     def progress(self) -> int:
-        """How far all partitions were applied, as both targets hold it."""
+        """Return the sum of all stored offsets."""
         return sum(self.partitions().values())
 
     def tail(self) -> str:
-        """The end of what the runners said."""
+        """Return the end of the runners' log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
 
     def dead_letters(self) -> int:
@@ -119,86 +120,86 @@ class Arena:
         return sum(count for ((count,),) in found)
 
     def applied_twice(self) -> list[str]:
-        """Batches that hold an event of another batch: mapping, topic, partition and offsets."""
+        """Return the batches that repeat an event of another batch."""
         return [
             batch for connection in self._both() for (batch,) in connection.execute(_TWICE.encode())
         ]
 
-    def versions_that_migrated(self, number: int) -> set[str | None]:
-        """Who applied this migration to the two databases; None where it was not applied."""
+    def migrating_versions(self, number: int) -> set[str | None]:
+        """Return the versions that applied this migration; None for a database without it."""
         query = "SELECT max(version) FROM sink.migration WHERE number = %s"
         return {row[0] for one in self._both() for row in one.execute(query, (number,))}
 
     def describe_dead_letters(self) -> list[str]:
-        """Return a line for each dead letter, for the message of a test that fails."""
+        """Return a line for each dead letter, for the message of a failed test."""
         return [
             " ".join(map(str, row))
             for connection in self._both()
-            for row in connection.execute(_LETTERS)
+            for row in connection.execute(_DEAD_LETTERS)
         ]
 
     def differences(self) -> list[Difference]:
         return list(find_event_differences(self.warehouse, self.citizen, self.runs))
 
     def settle(self, seconds: float) -> list[Difference]:
-        """The differences that are left once every change is applied, or the time is over.
+        """Wait until every change is applied, and return the remaining differences.
 
-        Equality alone is not enough: an event that is still to come may break it.
+        Equal rows are not enough: an event that is not applied yet may still change one.
         """
         self.apply_all(seconds)
         return self.remaining_differences()
 
     def remaining_differences(self, seconds: float = _WAITING_SECONDS) -> list[Difference]:
-        """The differences that are left once what waits for another row was tried again."""
+        """Return the differences that remain after deferred events were retried."""
         bound = time.monotonic() + seconds
         while (left := self.differences()) and time.monotonic() < bound:
             time.sleep(_PAUSE)
         return left
 
     def apply_all(self, seconds: float) -> None:
-        """Wait until every change is applied, and none comes of it."""
-        rested = self.seconds_to_rest(seconds) is not None
-        assert rested, f"{self.waiting()} events were not applied in {seconds} s"
+        """Wait until every change is applied and causes no further change."""
+        is_done = self.seconds_to_apply_all(seconds) is not None
+        assert is_done, f"{self.lag()} events were not applied in {seconds} s"
 
-    def seconds_to_rest(self, seconds: float) -> float | None:
-        """How long until every change was captured and applied, or None if it is too long.
+    def seconds_to_apply_all(self, seconds: float) -> float | None:
+        """Return the seconds until every change was captured and applied, or None after `seconds`.
 
-        What is applied may become a change again: it is over when a look at the logs, begun
-        while nothing waited, found nothing new.
+        An applied change may cause another one. All are applied when both logs, read while no
+        event was unapplied, have no new record.
         """
         began = time.monotonic()
         with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
             while time.monotonic() < began + seconds:
                 ends = _ends(consumer)
-                idle = self._behind(ends) == 0
+                idle = self._lag(ends) == 0
                 reached = time.monotonic()
                 if not until(self._captured(), seconds):
                     return None
-                if idle and _ends(consumer) == ends and self._behind(ends) == 0:
+                if idle and _ends(consumer) == ends and self._lag(ends) == 0:
                     return reached - began
                 time.sleep(_PAUSE)
         return None
 
     def _captured(self) -> Callable[[], bool]:
-        """Whether both slots are past what was written until now."""
-        reached = []
+        """Return a condition: both replication slots have passed the current positions."""
+        positions = []
         for connection in self._both():
-            reached.append((connection, *connection.execute(_NOW).fetchall()[0]))
-            connection.execute(_BEAT)
+            positions.append((connection, *connection.execute(_NOW).fetchall()[0]))
+            connection.execute(_HEARTBEAT)
         return lambda: all(
-            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in reached
+            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in positions
         )
 
-    def waiting(self) -> int:
-        """How many events Kafka holds that no target has applied."""
-        return self._behind(self.ends())
+    def lag(self) -> int:
+        """Return the number of events in Kafka that no target has applied."""
+        return self._lag(self.ends())
 
-    def _behind(self, ends: Mapping[tuple[str, int], int]) -> int:
+    def _lag(self, ends: Mapping[tuple[str, int], int]) -> int:
         applied = self.partitions()
         return sum(end - applied.get(partition, 0) for partition, end in ends.items())
 
     def partitions(self) -> dict[tuple[str, int], int]:
-        """How far each partition is applied; none if no runner was here yet."""
+        """Return the stored offset of each partition; empty before the first run."""
         return {
             (topic, partition): offset
             for connection in self._both()
@@ -207,7 +208,7 @@ class Arena:
         }
 
     def owned(self, runner: "Runner") -> dict[tuple[str, int], int]:
-        """How far each partition is applied that this runner has claimed last."""
+        """Return the stored offset of each partition that this runner owns."""
         return {
             (topic, partition): offset
             for connection in self._both()
@@ -218,10 +219,10 @@ class Arena:
         with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
             return _ends(consumer)
 
-    def numbers_in_the_log(self) -> int:
-        """How many lines of the runners' log hold some citizen's Aadhaar number."""
+    def logged_numbers(self) -> int:
+        """Return the number of log lines that contain a citizen's Aadhaar number."""
         numbers = {str(number) for (number,) in self.citizen.execute(_NUMBERS) if number}
-        numbers = {number for number in numbers if len(number) > _SIGNIFICANT}
+        numbers = {number for number in numbers if len(number) > _MIN_NUMBER_LENGTH}
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return sum(any(number in line for number in numbers) for line in lines)
 
@@ -231,17 +232,17 @@ class Arena:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """One process of `sink-runner run`; what it says is kept in the arena's log."""
+    """A process of `sink-runner run`, which writes to the deployment's log."""
 
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, arena: Arena) -> "Runner":
+    def start(cls, deployment: Deployment) -> "Runner":
         command = sink_runner("run")
-        environment = {**arena.environment, "SINK_KAFKA_CLIENT": next(_CLIENTS)}
-        with arena.log.open("ab") as log:
+        environment = {**deployment.environment, "SINK_KAFKA_CLIENT": next(_CLIENTS)}
+        with deployment.log.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=arena.root, env=environment, stdout=log, stderr=log
+                command, cwd=deployment.root, env=environment, stdout=log, stderr=log
             )
         return cls(process=process)
 
@@ -250,12 +251,12 @@ class Runner:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """End it as the kernel does when memory runs out."""
+        """Kill the process, as the kernel does when memory runs out."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self, seconds: float) -> int:
-        """Ask it to end, and return its exit code; a runner that does not end is an error."""
+        """Stop the process by SIGTERM and return its exit code; fail after `seconds`."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=seconds)
 
@@ -282,15 +283,15 @@ def _is_ready(port: int) -> bool:
     return bool(states) and not health.not_running(states)
 
 
-def until(fact: Callable[[], bool], seconds: float) -> bool:
-    """Wait for something to become true."""
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the condition is true; return whether it became so in time."""
     bound = time.monotonic() + seconds
-    while not (true := fact()) and time.monotonic() < bound:
+    while not (is_true := condition()) and time.monotonic() < bound:
         time.sleep(_PAUSE)
-    return true
+    return is_true
 
 
 def describe_differences(left: list[Difference]) -> str:
-    """Differences for a failed test: which rows and columns, no values."""
-    lines = [f"{len(left)} differences", *map(str, left[:_SHOWN])]
+    """Return the rows and columns that differ, without values, for a failed test."""
+    lines = [f"{len(left)} differences", *map(str, left[:_MAX_DIFFERENCES])]
     return "\n".join(lines)

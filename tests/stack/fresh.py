@@ -1,4 +1,4 @@
-"""Databases that no test has touched, with demo data."""
+"""A deployment whose databases contain only demo data."""
 
 import os
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from sink_stack.demo.rows import Plan
 from sink_stack.testing_stack import StackUnderTest
 
 from ..oracle import history
-from .arena import Arena
+from .arena import Deployment
 
 
 @contextmanager
-def arena(stack: StackUnderTest, log: Path, families: int) -> Iterator[Arena]:
-    """Fresh databases whose history begins with the demo data."""
-    if not pristine(stack):
+def deploy(stack: StackUnderTest, log: Path, families: int) -> Iterator[Deployment]:
+    """Reset the databases if needed, load demo data and record their history from then on."""
+    if not is_unused(stack):
         stack.stack.clean()
         stack.revive()
     dsns = {name: stack.settings.admin_dsn(name) for name in demo.DATABASES}
@@ -29,7 +29,7 @@ def arena(stack: StackUnderTest, log: Path, families: int) -> Iterator[Arena]:
         demo.load(dsns, plan, if_empty=False, advance=lambda _: None)
         history.install(warehouse, "smart_warehouse")
         history.install(citizen, "smart_citizen")
-        yield Arena(
+        yield Deployment(
             warehouse=warehouse,
             citizen=citizen,
             dsns=(dsns["smart_warehouse"], dsns["smart_citizen"]),
@@ -40,13 +40,13 @@ def arena(stack: StackUnderTest, log: Path, families: int) -> Iterator[Arena]:
         )
 
 
-def pristine(stack: StackUnderTest) -> bool:
-    """Whether no other test left rows, a history or a runner's traces."""
+def is_unused(stack: StackUnderTest) -> bool:
+    """Whether the databases have no rows, no recorded history and no offsets of a runner."""
     for database, table in (("smart_warehouse", "golden_records"), ("smart_citizen", "citizens")):
         with stack.admin(database) as connection:
-            asked = f"""SELECT EXISTS (SELECT FROM {table})
+            query = f"""SELECT EXISTS (SELECT FROM {table})
                         OR to_regnamespace('history') IS NOT NULL
                         OR EXISTS (SELECT FROM sink.partition_offset)"""
-            if connection.execute(asked.encode()).fetchone() == (True,):
+            if connection.execute(query.encode()).fetchone() == (True,):
                 return False
     return True

@@ -1,7 +1,7 @@
-"""How long a change takes from its commit in the source to its commit in the target.
+"""The latency of each flow, from the commit in the source to the commit in the target.
 
-Both commits are told by PostgreSQL, which keeps the time of each transaction; both databases are
-of one server, so it is one clock.
+PostgreSQL records the commit time of each transaction. Both databases are on one server and have
+one clock.
 """
 
 import time
@@ -14,8 +14,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from .cast import Cast
-from .story_warehouse import ago
+from .scenario_data import ScenarioData
+from .warehouse_changes import ago
 
 PROBES = 40
 _PAUSE = 0.1
@@ -23,13 +23,13 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Where a flow's probes are found: tables and the columns that hold one key."""
+    """Table and key column of a flow's rows in the source and in the target."""
 
     source: tuple[str, str]
     target: tuple[str, str]
     to_portal: bool = True
     limit: float = 5.0
-    """Seconds, p95."""
+    """The limit of the 95th percentile, in seconds."""
 
 
 FLOWS: Mapping[str, Flow] = {
@@ -73,50 +73,52 @@ FLOWS: Mapping[str, Flow] = {
 }
 
 
-def probe(cast: Cast) -> dict[str, list[str]]:
-    """One new row for each flow, again and again; the keys by flow."""
-    citizen, family = cast.person(), cast.people.uuid()
-    cast.member(family, is_family_head=True)
+def probe(data: ScenarioData) -> dict[str, list[str]]:
+    """Insert PROBES rows for each flow; return their keys by flow."""
+    citizen, family = data.person(), data.people.uuid()
+    data.member(family, is_family_head=True)
     keys: dict[str, list[str]] = {flow: [] for flow in FLOWS}
-    applied = [cast.apply(citizen) for _ in range(PROBES)]
-    time.sleep(3)  # a decision's application has to be there
-    for before, _ in pairwise([*applied, ""]):
-        for flow, key in _one(cast, citizen, family, before):
+    applications = [data.application(citizen) for _ in range(PROBES)]
+    time.sleep(3)  # decisions need their applications in the target
+    for application, _ in pairwise([*applications, ""]):
+        for flow, key in _insert_probes(data, citizen, family, application):
             keys[flow].append(str(key))
         time.sleep(_PAUSE)
     return keys
 
 
-def measured(cast: Cast, keys: Mapping[str, list[str]]) -> Iterator[tuple[str, list[float]]]:
-    """The seconds that each probe of each flow took; a probe that did not arrive is an error."""
+def measure(data: ScenarioData, keys: Mapping[str, list[str]]) -> Iterator[tuple[str, list[float]]]:
+    """Yield the latencies of each flow in seconds; fail if a probe is missing in the target."""
     for name, flow in FLOWS.items():
-        here, there = cast.warehouse, cast.citizen
-        source, target = (here, there) if flow.to_portal else (there, here)
-        left = _commits(source, flow.source, keys[name])
+        databases = data.warehouse, data.citizen
+        source, target = databases if flow.to_portal else databases[::-1]
+        sent = _commits(source, flow.source, keys[name])
         arrived = _commits(target, flow.target, keys[name])
-        assert left.keys() == arrived.keys(), f"{name}: some probes did not arrive"
-        yield name, [arrived[key] - left[key] for key in left]
+        assert sent.keys() == arrived.keys(), f"{name}: some probes did not arrive"
+        yield name, [arrived[key] - sent[key] for key in sent]
 
 
 def percentile(seconds: list[float], percent: int) -> float:
     return quantiles(seconds, n=100, method="inclusive")[percent - 1]
 
 
-def _one(cast: Cast, citizen: str, family: str, decided: str) -> Iterator[tuple[str, Any]]:
-    head, number = cast.golden(), cast.people.number()
+def _insert_probes(
+    data: ScenarioData, citizen: str, family: str, application: str
+) -> Iterator[tuple[str, Any]]:
+    head, number = data.golden(), data.people.number()
     yield "2 golden-records", head
-    cast.profile(head, created_at=ago(days=1), updated_at=ago())
+    data.profile(head, created_at=ago(days=1), updated_at=ago())
     yield "3 profiles", head
-    cast.snapshot(head, "NREGA", "0.5")
+    data.snapshot(head, "NREGA", "0.5")
     yield "4 eligibility-snapshots", head
-    yield "5 benefit-forecasts", cast.forecast(head, generated_at=ago())
-    cast.decide(decided)
-    yield "6 decisions", decided
-    yield "7 alerts", cast.alert(family)
-    cast.account(number)
+    yield "5 benefit-forecasts", data.forecast(head, generated_at=ago())
+    data.decision(application)
+    yield "6 decisions", application
+    yield "7 alerts", data.alert(family)
+    data.account(number)
     yield "8 citizens", number
-    yield "9 applications", cast.apply(citizen)
-    yield "10 documents", cast.document(citizen)
+    yield "9 applications", data.application(citizen)
+    yield "10 documents", data.document(citizen)
 
 
 _COMMITS: LiteralString = """SELECT {key}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))
@@ -124,9 +126,9 @@ _COMMITS: LiteralString = """SELECT {key}::text, extract(epoch FROM pg_xact_comm
 
 
 def _commits(
-    connection: psycopg.Connection, place: tuple[str, str], keys: list[str]
+    connection: psycopg.Connection, column: tuple[str, str], keys: list[str]
 ) -> dict[str, float]:
-    table, key = place
+    table, key = column
     statement = sql.SQL(_COMMITS).format(
         key=sql.Identifier(key), table=sql.Identifier(*table.split("."))
     )

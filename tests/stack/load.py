@@ -1,7 +1,7 @@
-"""A seeded load on the source tables of both databases, at a settable rate.
+"""A seeded load on the source tables of both databases, at a configurable rate.
 
-It does what the specification says can happen, races between the portal and the warehouse
-included, and leaves out what makes two right results: see the modules of the three tables.
+It includes races between the portal and the warehouse, but no changes for which the specification
+allows two results; see the modules `load_*`.
 """
 
 import threading
@@ -16,14 +16,14 @@ import psycopg
 from psycopg import errors
 
 from .load_citizens import Account, CitizenLoad
-from .load_flows import ApplicantLoad, Known, ModelLoad, settle_in
+from .load_flows import ApplicantLoad, Known, ModelLoad, insert_citizens
 from .load_golden import GoldenLoad
 from .load_snapshots import SnapshotLoad
 from .people import People
 from .writes import Action, Remember, column
 
 _FAMILIES = 12
-# Before, at and after the time of a citizen, and after all of its times.
+# Before, at and after the time of a citizen, and after all its times.
 _TIMES = ("2020-01-01T00:00:00", "2020-01-01T00:00:01", "2020-01-01T00:00:02", "2199-01-01")
 _VERIFIED, _ACTIVE = "VERIFIED", {"ACTIVE", "VERIFIED"}
 _ACCOUNTS = "SELECT id::text, aadhaar_number, verification_status, status FROM citizens ORDER BY id"
@@ -37,7 +37,7 @@ _SNAPSHOTS = "SELECT snapshot_id FROM eligibility.eligibility_snapshots ORDER BY
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """Acts on both databases until it is told to stop; what it did is counted."""
+    """Runs random actions on both databases until it is stopped, and counts them."""
 
     warehouse: psycopg.Connection
     citizen: psycopg.Connection
@@ -52,8 +52,8 @@ class Load:
     _golden: GoldenLoad | None = None
     _citizens: CitizenLoad | None = None
 
-    def look(self) -> None:
-        """Learn what is in the databases already."""
+    def prepare(self) -> None:
+        """Read the existing keys and set up the actions."""
         accounts = dict(_accounts(self.citizen))
         taken = {account.number for account in accounts.values()}
         numbers = [number for number in column(self.warehouse, _NUMBERS) if number not in taken]
@@ -64,7 +64,7 @@ class Load:
             people=self.people,
             accounts=accounts,
             unmatched=golden.unmatched,
-            strangers=golden.strangers,
+            unknown=golden.unknown,
         )
         snapshots = SnapshotLoad(
             people=self.people,
@@ -76,7 +76,7 @@ class Load:
         known = Known(
             heads=column(self.warehouse, _HEADS), profiles=column(self.warehouse, _PROFILES)
         )
-        settle_in(self.people, known, self.warehouse, self.citizen)
+        insert_citizens(self.people, known, self.warehouse, self.citizen)
         for load, connection in (
             (golden, self.warehouse),
             (snapshots, self.warehouse),
@@ -93,27 +93,27 @@ class Load:
         self._weights.append(2)
 
     def run(self) -> None:
-        """Act at the rate; a slow database is not made up for by haste."""
+        """Act at the rate; do not catch up after a slow action."""
         try:
             while not self._stopped.is_set():
                 began = time.monotonic()
                 self.act()
                 self._stopped.wait(max(0.0, began + 1 / self.rate - time.monotonic()))
-        except BaseException as exc:  # noqa: BLE001 - raised again by whoever waits for the thread
+        except BaseException as exc:  # noqa: BLE001 - raised again when the thread is joined
             self.failure = exc
 
     def act(self) -> None:
-        """Run one action in one transaction, and remember it if that is committed."""
+        """Run one action in one transaction; update the known state if it commits."""
         weights = list(accumulate(self._weights))
-        places = range(len(self.actions))
-        (place,) = self.people.random.choices(places, cum_weights=weights)
-        connection, action = self._connections[place], self.actions[place]
+        indexes = range(len(self.actions))
+        (index,) = self.people.random.choices(indexes, cum_weights=weights)
+        connection, action = self._connections[index], self.actions[index]
         name, remember = action.__qualname__, None
         try:
             with connection.transaction():
                 remember = action(connection)
         except (errors.UniqueViolation, errors.ForeignKeyViolation, errors.DeadlockDetected) as exc:
-            # Somebody was there first, is gone, or waits for us: all of the world that is tested.
+            # Concurrent writers may cause these errors; the load only counts them.
             self.done[f"{name} {type(exc).__name__}"] += 1
             return
         if remember is not None:
@@ -124,9 +124,9 @@ class Load:
         self._stopped.set()
 
     def pair(self, connection: psycopg.Connection) -> Remember:
-        """A golden record whose source time is before, at or after the one of its citizen.
+        """Insert a golden record with a source time before, at or after that of its citizen.
 
-        A record that knows a later time than the portal ever says keeps what it has.
+        A record with a later time than any of the citizen's keeps its values.
         """
         golden, citizens = self._golden, self._citizens
         assert golden is not None
@@ -143,7 +143,7 @@ class Load:
 
 @contextmanager
 def running(warehouse: str, citizen: str, *, seed: int, rate: float) -> Iterator[Load]:
-    """Act in the background on two databases that demo data was loaded into."""
+    """Run the load in a background thread on two databases with demo data."""
     with ExitStack() as stack:
         connections = [
             stack.enter_context(psycopg.connect(dsn, autocommit=True))
@@ -152,7 +152,7 @@ def running(warehouse: str, citizen: str, *, seed: int, rate: float) -> Iterator
         load = Load(
             warehouse=connections[0], citizen=connections[1], people=People(seed), rate=rate
         )
-        load.look()
+        load.prepare()
         thread = threading.Thread(target=load.run, name="load", daemon=True)
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""What citizens do in the portal while the sink runs."""
+"""Random changes of the portal's citizens while the sink runs."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,13 +18,13 @@ _INACTIVE = ("SUSPENDED", "INACTIVE", None)
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """What the load has to know of a citizen."""
+    """The state of a citizen that later changes depend on."""
 
     number: str | None
     verified: bool
     active: bool
     fixed: bool = False
-    """Whether its number stays as it is: its golden record is there to win or to lose."""
+    """Whether the number must not change, because a golden record competes with the citizen."""
 
     @property
     def qualified(self) -> bool:
@@ -33,25 +33,25 @@ class Account:
 
 @dataclass(slots=True, kw_only=True)
 class CitizenLoad:
-    """Gives no number to two citizens, but for one that registers anew and leaves no column out.
+    """Uses each number once, except for a citizen who registers again with every column.
 
-    Changes of two citizens reach the sink in any order; of two that share a number the later one
-    therefore has to bring every column, or the result would depend on that order.
+    The changes of two citizens reach the sink in any order. If they share a number, the later one
+    must set every column, or the result would depend on that order.
     """
 
     people: People
     accounts: dict[str, Account]
     unmatched: list[str]
-    """Numbers of golden records that no citizen has; shared with the load of the warehouse."""
-    strangers: list[str]
-    """Numbers that no golden record had; shared likewise."""
-    left: list[tuple[str, str]] = field(default_factory=list)
-    """Citizens that were deleted, and their numbers."""
-    settled: frozenset[str] = field(init=False)
-    """Citizens who were there before the load."""
+    """Numbers of golden records without a citizen; shared with the load of the warehouse."""
+    unknown: list[str]
+    """Numbers of citizens without a golden record; shared likewise."""
+    deleted: list[tuple[str, str]] = field(default_factory=list)
+    """Deleted citizens and their numbers."""
+    initial: frozenset[str] = field(init=False)
+    """Citizens from before the load."""
 
     def __post_init__(self) -> None:
-        self.settled = frozenset(self.accounts)
+        self.initial = frozenset(self.accounts)
 
     def actions(self) -> list[tuple[int, Action]]:
         return [
@@ -64,8 +64,8 @@ class CitizenLoad:
             (3, self.delete),
             (3, self.register_again),
             (5, self.burst),
-            (2, self.register_and_leave),
-            (2, self.think_again),
+            (2, self.register_and_delete),
+            (2, self.roll_back),
         ]
 
     def register(self, connection: psycopg.Connection) -> Remember:
@@ -118,24 +118,24 @@ class CitizenLoad:
 
         def remember() -> None:
             del self.accounts[key]
-            self.left.append((key, str(account.number)))
+            self.deleted.append((key, str(account.number)))
 
         return remember
 
     def register_again(self, connection: psycopg.Connection) -> Remember | None:
-        """The number of one who left, under the old id or a new one, with every column."""
-        if not self.left:
+        """Insert a citizen with a deleted one's number, under the old id or a new one."""
+        if not self.deleted:
             return None
-        one = self.people.one(self.left)
+        one = self.people.one(self.deleted)
         key, number = one
-        # What was given to a citizen of before went with it, and a new one has no claim to it.
-        if key in self.settled or not self.people.chance(50):
+        # Rows that referred to an initial citizen were deleted with it, so it gets a new id.
+        if key in self.initial or not self.people.chance(50):
             key = self.people.uuid()
         account = Account(number=number, verified=True, active=True)
         insert(connection, TABLE, {"id": key, **self._row(account)})
 
         def remember() -> None:
-            self.left.remove(one)
+            self.deleted.remove(one)
             self._remember(key, account)
 
         return remember
@@ -146,21 +146,21 @@ class CitizenLoad:
         for _ in range(self.people.random.randint(2, 4)):
             update(connection, TABLE, ("id", key), self.people.citizen_change())
 
-    def register_and_leave(self, connection: psycopg.Connection) -> Remember:
+    def register_and_delete(self, connection: psycopg.Connection) -> Remember:
         account = Account(number=self.people.number(), verified=True, active=True)
         key = self.people.uuid()
         insert(connection, TABLE, {"id": key, **self._row(account)})
         update(connection, TABLE, ("id", key), {"city": "Deeg"})
         delete(connection, TABLE, ("id", key))
-        return partial(self.left.append, (key, str(account.number)))
+        return partial(self.deleted.append, (key, str(account.number)))
 
-    def think_again(self, connection: psycopg.Connection) -> None:
+    def roll_back(self, connection: psycopg.Connection) -> None:
         self.change(connection)
         self.delete(connection)
         raise psycopg.Rollback
 
     def register_known(self, connection: psycopg.Connection, number: str, time: str) -> None:
-        """A citizen whose golden record is there and knows a time of its own."""
+        """Insert a citizen whose golden record exists and has a version of its own."""
         account = Account(number=number, verified=True, active=True, fixed=True)
         key = self.people.uuid()
         times = {"created_at": time, "updated_at": time}
@@ -177,15 +177,15 @@ class CitizenLoad:
         }
 
     def _fresh_number(self) -> str:
-        """Of a golden record, or unknown to the warehouse.
+        """Return the number of a golden record without a citizen, or an unknown one.
 
-        The number is used up even if its transaction fails, which is of no consequence.
+        A number is not reused if its transaction fails.
         """
         if self.unmatched and self.people.chance(50):
-            place = self.people.random.randrange(len(self.unmatched))
-            return self.unmatched.pop(place)
-        self.strangers.append(self.people.number())
-        return self.strangers[-1]
+            index = self.people.random.randrange(len(self.unmatched))
+            return self.unmatched.pop(index)
+        self.unknown.append(self.people.number())
+        return self.unknown[-1]
 
     def _remember(self, key: str, account: Account) -> None:
         self.accounts[key] = account

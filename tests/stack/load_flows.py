@@ -1,7 +1,7 @@
-"""What models, officers and citizens do to the sources of flows 3, 5, 6, 7, 9 and 10.
+"""Random changes of the sources of flows 3, 5, 6, 7, 9 and 10.
 
-The citizens of these applications and documents keep their numbers, and the family that is alerted
-keeps its head: who was known at the moment of a change would otherwise depend on who was faster.
+The citizens of these applications and documents keep their numbers, and the family of the alerts
+keeps its head. Otherwise the result would depend on which of two concurrent changes comes first.
 """
 
 import json
@@ -30,12 +30,12 @@ _HOUR = 3600
 
 @dataclass(slots=True, kw_only=True)
 class Known:
-    """Keys that were committed, shared by both sides; one may be gone by now."""
+    """Committed keys, shared by both loads; their rows may have been deleted since."""
 
     heads: list[str]
     profiles: list[str]
     applications: list[str] = field(default_factory=list)
-    """Of the portal; some of them are decided on before they are there."""
+    """Keys of the portal's applications; some get a decision before they exist."""
     documents: list[str] = field(default_factory=list)
     forecasts: list[int] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
@@ -43,10 +43,10 @@ class Known:
     family: str = ""
 
 
-def settle_in(
+def insert_citizens(
     people: People, known: Known, warehouse: psycopg.Connection, citizen: psycopg.Connection
 ) -> None:
-    """A few citizens of one family whom both sides know and nobody changes."""
+    """Insert a few citizens of one family into both databases; they are never changed."""
     known.family = people.uuid()
     for _ in range(_CITIZENS):
         number, key = people.number(), people.uuid()
@@ -61,7 +61,7 @@ def settle_in(
 
 @dataclass(slots=True, kw_only=True)
 class ModelLoad:
-    """The warehouse's side."""
+    """Changes of the warehouse: profiles, forecasts, decisions and alerts."""
 
     people: People
     known: Known
@@ -70,7 +70,7 @@ class ModelLoad:
         return [
             (12, self.recompute),
             (3, self.move),
-            (2, self.begin_anew),
+            (2, self.replace_profile),
             (8, self.forecast),
             (8, self.forecast_again),
             (2, self.drop_forecast),
@@ -81,7 +81,7 @@ class ModelLoad:
         ]
 
     def recompute(self, connection: psycopg.Connection) -> None:
-        """A profile's new version; its time may be older than the one before."""
+        """Update a profile; its time may be older than its previous one."""
         key = ("gr_id", self.people.one(self.known.profiles))
         update(connection, PROFILES, key, self._profile())
 
@@ -90,7 +90,7 @@ class ModelLoad:
         row = {**self._profile(), "family_id": family}
         update(connection, PROFILES, ("gr_id", self.people.one(self.known.profiles)), row)
 
-    def begin_anew(self, connection: psycopg.Connection) -> None:
+    def replace_profile(self, connection: psycopg.Connection) -> None:
         key = self.people.one(self.known.profiles)
         delete(connection, PROFILES, ("gr_id", key))
         insert(connection, PROFILES, {"gr_id": key, "profile_data": "{}", **self._profile()})
@@ -112,7 +112,7 @@ class ModelLoad:
             delete(connection, FORECASTS, ("forecast_id", self.people.one(self.known.forecasts)))
 
     def decide(self, connection: psycopg.Connection) -> Remember | None:
-        """On an application that may be there, be gone or never come."""
+        """Insert a decision for an application that may exist, be deleted or never exist."""
         if not self.known.applications:
             return None
         known = self.people.chance(90)
@@ -131,8 +131,8 @@ class ModelLoad:
 
     def alert(self, connection: psycopg.Connection) -> None:
         row = {"alert_id": self.people.uuid(), "family_id": self.known.family}
-        told = {"message": self.people.one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
-        insert(connection, ALERTS, {**row, **told})
+        content = {"message": self.people.one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
+        insert(connection, ALERTS, {**row, **content})
 
     def _profile(self) -> dict[str, Any]:
         return {
@@ -160,14 +160,14 @@ class ModelLoad:
         }
 
     def _recently(self) -> str:
-        """No two alike: which of two rows of one time came later is not what is tested here."""
+        """Return a recent time, distinct from others: the order of equal ones is not tested."""
         back = timedelta(seconds=self.people.random.random() * _HOUR)
         return (datetime.now(UTC).replace(tzinfo=None) - back).isoformat()
 
 
 @dataclass(slots=True, kw_only=True)
 class ApplicantLoad:
-    """The portal's side."""
+    """Changes of the portal: applications and documents."""
 
     people: People
     known: Known
@@ -194,7 +194,7 @@ class ApplicantLoad:
             update(connection, APPLICATIONS, key, {"status": self.people.one(_STATES)})
 
     def withdraw_all(self, connection: psycopg.Connection) -> None:
-        """The documents and the decision of an application go with it."""
+        """Delete an application, and by cascade its documents and decision."""
         if self.known.applications:
             delete(connection, APPLICATIONS, ("id", self.people.one(self.known.applications)))
 

@@ -1,4 +1,4 @@
-"""What operators and models do to golden records while the sink runs."""
+"""Random changes of golden records while the sink runs."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,21 +15,20 @@ _STATUSES = ("active", "ACTIVE", None, "inactive", "Merged", "active", "active")
 
 @dataclass(slots=True, kw_only=True)
 class GoldenLoad:
-    """Remembers which records are its own.
+    """Changes golden records; deletes, or changes key and number of, only records of its own.
 
-    Only those are deleted, given another key or another number: a record that a citizen matches
-    keeps its number, and a golden record that others point to keeps its key.
+    A record with a citizen must keep its number, and a record that others refer to its key.
     """
 
     people: People
     known: list[str]
     unmatched: list[str]
-    """Numbers of records that no citizen has: one may be given to a citizen."""
-    strangers: list[str] = field(default_factory=list)
-    """Numbers of citizens that no record had."""
+    """Numbers of records without a citizen; a citizen may register with one."""
+    unknown: list[str] = field(default_factory=list)
+    """Numbers of citizens without a golden record."""
     own: dict[str, bool] = field(default_factory=dict)
-    """Records of this load, and whether one is a head with members."""
-    gone: list[str] = field(default_factory=list)
+    """Records of this load, and whether the record is a head with members."""
+    deleted: list[str] = field(default_factory=list)
 
     def actions(self) -> list[tuple[int, Action]]:
         return [
@@ -45,8 +44,8 @@ class GoldenLoad:
             (5, self.burst),
             (3, self.insert_and_delete),
             (3, self.insert_late),
-            (4, self.change_what_the_sink_made),
-            (3, self.think_again),
+            (4, self.change_record_of_sink),
+            (3, self.roll_back),
         ]
 
     def insert(self, connection: psycopg.Connection) -> Remember:
@@ -80,7 +79,7 @@ class GoldenLoad:
         update(connection, TABLE, key, {"status": self.people.one(_STATUSES)})
 
     def delete(self, connection: psycopg.Connection) -> Remember | None:
-        """A head takes the family from its members."""
+        """Delete a record; the members of a deleted head lose their family_id."""
         gr_id = self._pick()
         if gr_id is None:
             return None
@@ -88,14 +87,14 @@ class GoldenLoad:
         return partial(self._forget, gr_id)
 
     def insert_again(self, connection: psycopg.Connection) -> Remember | None:
-        """A deleted record comes back under its old key."""
-        if not self.gone:
+        """Insert a deleted record again under its old key."""
+        if not self.deleted:
             return None
-        gr_id = self.people.one(self.gone)
+        gr_id = self.people.one(self.deleted)
         insert(connection, TABLE, {**self._row(), "gr_id": gr_id, "updated_at": _now(connection)})
 
         def remember() -> None:
-            self.gone.remove(gr_id)
+            self.deleted.remove(gr_id)
             self._remember(gr_id)
 
         return remember
@@ -118,7 +117,7 @@ class GoldenLoad:
             update(connection, TABLE, ("gr_id", gr_id), number)
 
     def burst(self, connection: psycopg.Connection) -> None:
-        """Several changes of a few records in one transaction carry the same time."""
+        """Change a few records several times in one transaction, with equal times."""
         for gr_id in self.people.random.sample(self.known, 2):
             for _ in range(self.people.random.randint(1, 3)):
                 update(connection, TABLE, ("gr_id", gr_id), self.people.golden_change())
@@ -130,26 +129,26 @@ class GoldenLoad:
         delete(connection, TABLE, ("gr_id", row["gr_id"]))
 
     def insert_late(self, connection: psycopg.Connection) -> Remember | None:
-        """The real record of a citizen; refused if the sink has made one in its place."""
-        if not self.strangers:
+        """Insert the record of a citizen; it fails if the sink has already created one."""
+        if not self.unknown:
             return None
-        row = {**self._row(), "jan_aadhaar": self.people.one(self.strangers)}
+        row = {**self._row(), "jan_aadhaar": self.people.one(self.unknown)}
         insert(connection, TABLE, row)
         return partial(self.known.append, row["gr_id"])
 
-    def change_what_the_sink_made(self, connection: psycopg.Connection) -> None:
-        if self.strangers:
-            key = ("jan_aadhaar", self.people.one(self.strangers))
+    def change_record_of_sink(self, connection: psycopg.Connection) -> None:
+        if self.unknown:
+            key = ("jan_aadhaar", self.people.one(self.unknown))
             update(connection, TABLE, key, self.people.golden_change())
 
-    def think_again(self, connection: psycopg.Connection) -> None:
-        """What is rolled back never happened."""
+    def roll_back(self, connection: psycopg.Connection) -> None:
+        """Roll back changes, of which the sink must see nothing."""
         self.change(connection)
         insert(connection, TABLE, self._row())
         raise psycopg.Rollback
 
     def insert_known(self, connection: psycopg.Connection, number: str, time: str) -> str:
-        """A record that knows a time of the portal."""
+        """Insert a record with a time of the portal in source_updated_at."""
         row = {**self._row(), "jan_aadhaar": number, "source_updated_at": time}
         insert(connection, TABLE, row)
         return str(row["gr_id"])
@@ -165,7 +164,7 @@ class GoldenLoad:
         if people.chance(15):
             row |= people.golden_change()
         if people.chance(10):
-            row["updated_at"] = f"2025-{people.random.randint(1, 12):02}-01"  # not carried
+            row["updated_at"] = f"2025-{people.random.randint(1, 12):02}-01"  # too old to be copied
             row["created_at"] = row["updated_at"]
         return row
 
@@ -179,7 +178,7 @@ class GoldenLoad:
     def _forget(self, gr_id: str) -> None:
         self.known.remove(gr_id)
         del self.own[gr_id]
-        self.gone.append(gr_id)
+        self.deleted.append(gr_id)
 
 
 def _now(connection: psycopg.Connection) -> Any:

@@ -1,4 +1,4 @@
-"""What the evaluator of eligibility does while the sink runs."""
+"""Random eligibility evaluations while the sink runs."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +12,7 @@ from .writes import Action, Remember, column, delete, insert, update
 
 TABLE = "eligibility.eligibility_snapshots"
 _STATUSES = ("RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE") * 3 + ("NOT_ELIGIBLE", "UNCERTAIN", "ERROR")
-# Ties, halves and nothing at all.
+# Ties, values that are rounded, and NULL.
 _SCORES = (None, Decimal("0.5"), Decimal("0.125"), Decimal("0.505"), Decimal(0), Decimal(1))
 _NEXT = "SELECT nextval('eligibility.eligibility_snapshots_snapshot_id_seq')"
 _DAY = 86_400
@@ -20,7 +20,7 @@ _DAY = 86_400
 
 @dataclass(slots=True, kw_only=True)
 class SnapshotLoad:
-    """Evaluates few families often, so that their five best schemes keep changing."""
+    """Evaluates a few families often, so that their five best schemes keep changing."""
 
     people: People
     families: list[str]
@@ -37,26 +37,26 @@ class SnapshotLoad:
             (8, self.delete),
             (3, self.change_id),
             (2, self.insert_and_delete),
-            (2, self.think_again),
+            (2, self.roll_back),
         ]
 
     def evaluate(self, connection: psycopg.Connection) -> Remember:
         return self._insert(connection, [self._row()])
 
     def evaluate_family(self, connection: psycopg.Connection) -> Remember:
-        """Every scheme in one transaction, for one member each."""
+        """Evaluate every scheme for a family in one transaction."""
         family = self.people.one(self.families)
         rows = [{**self._row(), "family_id": family, "scheme_code": code} for code in self.schemes]
         return self._insert(connection, rows)
 
     def evaluate_twice(self, connection: psycopg.Connection) -> Remember:
-        """Two evaluations of one time: the version tells them apart."""
+        """Insert two evaluations with equal time, which differ in their version."""
         first = self._row()
         again = {**first, **self._decision(), "evaluation_version": 2}
         return self._insert(connection, self.people.random.sample([first, again], 2))
 
     def load_old(self, connection: psycopg.Connection) -> Remember:
-        """An evaluation that arrives late, or too late for the window of thirty days."""
+        """Insert a late evaluation, inside or outside the window of thirty days."""
         days = self.people.one((2, 10, 28, 32, 60))
         return self._insert(connection, [{**self._row(), "age": days * _DAY}])
 
@@ -85,7 +85,7 @@ class SnapshotLoad:
         self._insert(connection, [row])
         delete(connection, TABLE, ("snapshot_id", number))
 
-    def think_again(self, connection: psycopg.Connection) -> None:
+    def roll_back(self, connection: psycopg.Connection) -> None:
         self.evaluate_family(connection)
         raise psycopg.Rollback
 
@@ -93,9 +93,9 @@ class SnapshotLoad:
         numbers = []
         for row in rows:
             (number,) = column(connection, _NEXT)
-            made = {"snapshot_id": number, **row}
-            made["evaluation_timestamp"] = _ago(connection, made.pop("age", 0))
-            insert(connection, TABLE, made)
+            snapshot = {"snapshot_id": number, **row}
+            snapshot["evaluation_timestamp"] = _ago(connection, snapshot.pop("age", 0))
+            insert(connection, TABLE, snapshot)
             numbers.append(number)
         return partial(self.known.extend, numbers)
 

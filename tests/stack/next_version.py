@@ -1,4 +1,4 @@
-"""A next version of the program: this one with one more migration, in a folder for PYTHONPATH."""
+"""Builds a next version of the program, with one more migration, in a folder for PYTHONPATH."""
 
 import shutil
 from importlib.metadata import distribution
@@ -39,5 +39,5 @@ def make(folder: Path) -> None:
 
 
 def undo(connection: psycopg.Connection) -> None:
-    """Take the migration back, as no command of the product does, for the tests that follow."""
+    """Revert the migration for the following tests; the product has no downgrade."""
     connection.execute(_UNDO.encode())

@@ -1,4 +1,4 @@
-"""Made-up values for the load; every number can belong to nobody."""
+"""Random personal values for the load; no number can belong to a real person."""
 
 import random
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ T = TypeVar("T")
 _BEYOND_DEMO = 50_000_000
 _CITIES = ("Rampura", "Mandawa", "Khetri", "Nathdwara", "Sojat")
 _PINCODES = ("302001", "305001", "331001")
-# Another case, an alias, two spellings of one district, and some that nobody knows.
+# Other case, an alias, two spellings of one district, and unknown districts.
 DISTRICTS = (
     "Jaipur", "JAIPUR", "Kota", "Jhunjhunun", "Ganganagar", "Sri  Ganganagar", "Pali", "Unknown",
     "Jhalawar",
@@ -20,7 +20,7 @@ _REQUIRED = frozenset({"full_name", "mobile_number"})
 
 
 class People:
-    """Draws values; the same seed draws the same."""
+    """Draws random values, reproducibly by the seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -38,7 +38,7 @@ class People:
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
     def number(self) -> str:
-        """An Aadhaar number that nobody had before."""
+        """Return an unused Aadhaar number."""
         self._serial += 1
         return identities.aadhaar(self._serial, 1)
 
@@ -48,7 +48,7 @@ class People:
         return f"{first} {last} {self.random.randrange(1000)}"
 
     def email(self) -> str:
-        local = self.one(("a", "so", f"somebody{self.random.randrange(1000)}"))
+        local = self.one(("a", "so", f"person{self.random.randrange(1000)}"))
         return f"{local}@example.in"
 
     def mobile(self) -> str:
@@ -61,7 +61,7 @@ class People:
         return f"{year}-{month:02}-{day:02}"
 
     def citizen_values(self) -> dict[str, Any]:
-        """Every column of a citizen that the warehouse takes, none of them missing."""
+        """Return a value for each column of a citizen that is mapped to the warehouse."""
         return {
             "full_name": self.name(),
             "mobile_number": self.mobile(),
@@ -74,12 +74,12 @@ class People:
         }
 
     def citizen_change(self) -> dict[str, Any]:
-        """New values for a few of those columns; some become NULL or a district nobody knows."""
+        """Return new values for a few of those columns; some are NULL or an unknown district."""
         values = {**self.citizen_values(), "district": self.one(DISTRICTS)}
         return self._some(values, 3)
 
     def golden_values(self) -> dict[str, Any]:
-        """Every column of a golden record that the portal takes or gives."""
+        """Return a value for each column of a golden record that a mapping reads or writes."""
         return {
             "full_name": self.name(),
             "mobile_number": self.mobile(),

@@ -1,4 +1,4 @@
-"""A runner as an operator starts it: a process of its own, told what to do by signals."""
+"""A runner as a process, which tests stop by signals, and helpers that wait for its effects."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import psycopg
 from sink_stack.stack import sink_runner
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0  # seconds; what takes longer than this does not happen
+TIMEOUT_SECONDS = 60.0
 
 
 class Runner:
-    """One `sink-runner run`."""
+    """A process of `sink-runner run`."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
         self.log = log
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill the process, as a crash does."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> tuple[int, float]:
-        """End it as an operator does; return its exit code and the seconds that it took."""
+        """Stop the process by SIGTERM; return its exit code and the seconds until it ended."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=PATIENCE), time.monotonic() - began
+        return self.process.wait(timeout=TIMEOUT_SECONDS), time.monotonic() - began
 
-    def claimed(self) -> int:
-        """How many mappings have taken their partitions."""
+    def claims(self) -> int:
+        """Return the number of mappings that have claimed their partitions."""
         return self.log.read_text().count("partitions_claimed")
 
 
@@ -47,7 +47,7 @@ def start(
     *arguments: str,
     config: Path = ROOT / "sink-runner.toml",
 ) -> Runner:
-    """Start a runner that knows the stack by `environ`."""
+    """Start a runner with the stack's environment variables."""
     command = sink_runner("run", "--config", str(config), *arguments)
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -65,10 +65,10 @@ def start(
 def running(
     environ: Mapping[str, str], log: Path, *arguments: str, mappings: int = 3, **options: Any
 ) -> Iterator[Runner]:
-    """A runner that has its partitions; stopped in the end, come what may."""
+    """Run a runner until the block is left; enter the block once its mappings have claimed."""
     runner = start(environ, log, *arguments, **options)
     try:
-        eventually(lambda: runner.claimed() >= mappings or runner.process.poll() is not None)
+        eventually(lambda: runner.claims() >= mappings or runner.process.poll() is not None)
         assert runner.process.poll() is None, runner.log.read_text()
         yield runner
     finally:
@@ -76,15 +76,17 @@ def running(
             runner.stop()
 
 
-def eventually(holds: Callable[[], Any], seconds: float = PATIENCE, *, pause: float = 0.05) -> Any:
-    """Wait until something holds, and return it; fail when it takes too long."""
+def eventually(
+    condition: Callable[[], Any], seconds: float = TIMEOUT_SECONDS, *, pause: float = 0.05
+) -> Any:
+    """Wait until `condition` returns a true value, and return it; fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not come to hold"
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(pause)
     return found
 
 
 def row(connection: psycopg.Connection[Any], query: str, *parameters: Any) -> Any:
-    """The first row of a query, None if there is none."""
+    """Return the first row of a query, or None."""
     return connection.execute(query.encode(), parameters).fetchone()

@@ -1,4 +1,4 @@
-"""The API as a process on the real stack: called over HTTP, killed, and starved of its parts."""
+"""The API as a process on the real stack: called over HTTP, killed, and without Kafka."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from sink_stack import ports
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import PATIENCE, ROOT, eventually, row, running
+from .running import ROOT, TIMEOUT_SECONDS, eventually, row, running
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +35,7 @@ PLUGINS = "benefit-forecasts,alerts"
 
 @dataclass
 class Api:
-    """One `sink-runner api` and a real client of it."""
+    """A process of `sink-runner api` and an HTTP client."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
@@ -48,7 +48,7 @@ class Api:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def token(self, **changed: Any) -> str:
         claims = {
@@ -64,7 +64,7 @@ class Api:
 
 @contextmanager
 def serving(stack: StackUnderTest, folder: Path, more: str = "") -> Iterator[Api]:
-    """The service of the repository's own configuration, with an issuer of tokens added."""
+    """Run the API with the repository's configuration and an additional token issuer."""
     keys = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
     (folder / "jwks.json").write_text(json.dumps(KeySet([keys]).as_dict(private=False)))
     config = folder / "sink-runner.toml"
@@ -78,7 +78,7 @@ def serving(stack: StackUnderTest, folder: Path, more: str = "") -> Iterator[Api
     policies = folder / "ranger-policies"
     if not policies.exists():
         policies.symlink_to(ROOT / "ranger-policies")
-    port = str(ports.any_free(frozenset()))  # the stack's own is for the stack's own
+    port = str(ports.any_free(frozenset()))  # the configured port belongs to the stack's own API
     url, environ = f"http://127.0.0.1:{port}", {**stack.env, "SINK_API_PORT": port}
     with started(environ, config, folder / "api.log") as process:
         key = {"X-API-Key": stack.env["SINK_API_LOCAL_KEY"]}
@@ -106,7 +106,7 @@ def started(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
 
 
 def answers(api: Api) -> bool:
@@ -119,8 +119,8 @@ def answers(api: Api) -> bool:
 
 @pytest.fixture
 def api(stack: StackUnderTest, tmp_path: Path) -> Iterator[Api]:
-    with serving(stack, tmp_path) as made:
-        yield made
+    with serving(stack, tmp_path) as api:
+        yield api
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def alert(**changed: Any) -> dict[str, Any]:
     }
 
 
-def test_row_is_in_same_partition_whoever_writes_it(stack: StackUnderTest, api: Api) -> None:
-    """Debezium's key and ours are the same bytes, and Java's partitioner and ours agree."""
+def test_callback_and_event_share_partition_and_key(stack: StackUnderTest, api: Api) -> None:
+    """The API writes the same key bytes as Debezium, and uses the same partitioner as Java."""
     numbers = range(1_000, 1_020)
     with stack.admin("smart_warehouse") as warehouse:
         for number in numbers:
@@ -170,8 +170,8 @@ def test_row_is_in_same_partition_whoever_writes_it(stack: StackUnderTest, api: 
             (shared["alert_id"], shared["family_id"]),
         )
     for number in numbers:
-        taken = api.post("forecasts", forecast(number))
-        assert taken.status_code == 202, taken.text
+        response = api.post("forecasts", forecast(number))
+        assert response.status_code == 202, response.text
     assert api.post("alerts", shared | {"alert_id": shared["alert_id"].upper()}).status_code == 202
     for topic, keys in ((FORECASTS, set(numbers)), (ALERTS, {shared["alert_id"]})):
         found: dict[Any, list[Any]] = {}
@@ -194,8 +194,8 @@ def test_row_is_in_same_partition_whoever_writes_it(stack: StackUnderTest, api: 
             assert len({one.value_schema_id for one in messages}) == 1
 
 
-def test_schemas_that_we_registered_first_are_debezium_own(stack: StackUnderTest, api: Api) -> None:
-    """Were they not, its first event would get another id, and its key another partition."""
+def test_registered_schemas_equal_debezium_schemas(stack: StackUnderTest, api: Api) -> None:
+    """Otherwise Debezium's first event would have another schema id and another partition."""
     api.post("forecasts", forecast(1)), api.post("alerts", alert())
     with stack.admin("smart_warehouse") as warehouse:
         warehouse.execute(
@@ -208,19 +208,19 @@ def test_schemas_that_we_registered_first_are_debezium_own(stack: StackUnderTest
         written = [one for one in messages if one.value["source"]["connector"] == "postgresql"]
         return {(one.key_schema_id, one.value_schema_id) for one in written}
 
-    theirs = eventually(captured)
-    ours = {
+    debezium_ids = eventually(captured)
+    callback_ids = {
         (one.key_schema_id, one.value_schema_id)
         for one in stack.recorder().read(FORECASTS, 2)
         if one.value["source"]["connector"] == "callback"
     }
-    assert ours == theirs
+    assert callback_ids == debezium_ids
 
 
-def test_a_forecast_is_in_the_portal_soon(
+def test_forecast_reaches_portal_in_time(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
-    """The specification wants 2 s for 95 of 100; the figure is told and not a matter of luck."""
+    """The specification requires a p95 of 2 s; the test prints it and asserts a wider limit."""
     query = "SELECT total_annual_value FROM benefit_forecasts WHERE forecast_id = %s"
     taken = []
     with running(stack.env, tmp_path / "runner", "--only", "benefit-forecasts", mappings=1):
@@ -238,7 +238,7 @@ def test_a_forecast_is_in_the_portal_soon(
 def test_accepted_callback_survives_kills(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
-    """Both are killed between the answer and the write."""
+    """Runner and API are killed between the response and the write."""
     numbers = list(range(3_000, 3_060))
     with running(stack.env, tmp_path / "first", "--only", "benefit-forecasts", mappings=1) as one:
         for number in numbers[:30]:
@@ -247,7 +247,7 @@ def test_accepted_callback_survives_kills(
     bulk = {"items": [forecast(number) for number in numbers[30:]]}
     assert api.post("forecasts/bulk", bulk).status_code == 202
     api.process.kill()
-    api.process.wait(PATIENCE)
+    api.process.wait(TIMEOUT_SECONDS)
     count = "SELECT count(*) FROM benefit_forecasts WHERE forecast_id = ANY (%s)"
     assert row(portal, count, numbers) != (60,)
     with running(stack.env, tmp_path / "second", "--only", "benefit-forecasts", mappings=1):
@@ -257,7 +257,7 @@ def test_accepted_callback_survives_kills(
 def test_alert_reaches_citizen_of_family_scrubbed(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
-    family, told = str(uuid4()), alert()
+    family, sent = str(uuid4()), alert()
     citizen = row(
         portal,
         "INSERT INTO citizens (full_name, mobile_number) VALUES ('Asha', '0123456789') "
@@ -269,9 +269,9 @@ def test_alert_reaches_citizen_of_family_scrubbed(
         (citizen, family),
     )
     with running(stack.env, tmp_path / "runner", "--only", "alerts", mappings=1):
-        assert api.post("alerts/bulk", {"items": [told | {"family_id": family}]}).is_success
+        assert api.post("alerts/bulk", {"items": [sent | {"family_id": family}]}).is_success
         query = "SELECT citizen_id, message FROM ml_alerts WHERE alert_id = %s"
-        assert eventually(lambda: row(portal, query, told["alert_id"])) == (
+        assert eventually(lambda: row(portal, query, sent["alert_id"])) == (
             citizen,
             "Call ***MASKED***.",
         )
@@ -295,26 +295,26 @@ def test_credentials_decide(api: Api, headers: dict[str, str], status: int) -> N
     tokens = {
         "good": api.token(),
         "expired": api.token(exp=int(time.time()) - 120),
-        "foreign": api.token(aud="somebody else"),
+        "foreign": api.token(aud="another audience"),
         "other": api.token(sub="a stranger"),
         "unscoped": api.token(scope="alerts:write"),
     }
-    told = {name: value.format(**tokens) for name, value in headers.items()}
-    answer = httpx.post(f"{api.url}/v1/forecasts", json=forecast(4_000), headers=told)
+    formatted = {name: value.format(**tokens) for name, value in headers.items()}
+    answer = httpx.post(f"{api.url}/v1/forecasts", json=forecast(4_000), headers=formatted)
     assert answer.status_code == status, answer.text
 
 
-def test_a_repeated_request_is_one_event(stack: StackUnderTest, api: Api) -> None:
+def test_repeated_request_is_one_event(stack: StackUnderTest, api: Api) -> None:
     body = alert()
     first, again = (api.post("alerts", body, **{"Idempotency-Key": "once"}) for _ in range(2))
     assert (first.status_code, first.text) == (202, again.text)
     other = api.post("alerts", alert(), **{"Idempotency-Key": "once"})
     assert other.status_code == 422
-    place = api.post("alerts", alert()).json()["offset"]
-    assert place == first.json()["offset"] + 1
+    offset = api.post("alerts", alert()).json()["offset"]
+    assert offset == first.json()["offset"] + 1
 
 
-def test_callback_is_refused_while_kafka_is_away(stack: StackUnderTest, api: Api) -> None:
+def test_callback_is_refused_during_kafka_outage(stack: StackUnderTest, api: Api) -> None:
     assert api.post("forecasts", forecast(5_000)).status_code == 202
     stack.kill("kafka")
     try:
@@ -325,10 +325,10 @@ def test_callback_is_refused_while_kafka_is_away(stack: StackUnderTest, api: Api
         stack.revive()
     eventually(lambda: api.post("forecasts", forecast(5_001)).status_code == 202)
     ready = dict.fromkeys(("kafka", "registry", "database", "policies"), "ok")
-    eventually(lambda: api.client.get("/readyz").json() == ready)  # asked once a second
+    eventually(lambda: api.client.get("/readyz").json() == ready)  # refreshed once a second
 
 
-def test_told_to_end_it_finishes_requests_in_flight(api: Api) -> None:
+def test_stop_finishes_requests_in_flight(api: Api) -> None:
     items = {"items": [forecast(number) for number in range(6_000, 6_200)]}
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(api.post, "forecasts/bulk", items) for _ in range(4)]
@@ -341,13 +341,13 @@ def test_told_to_end_it_finishes_requests_in_flight(api: Api) -> None:
             try:
                 statuses.append(answer.result().status_code)
             except httpx.ConnectError:
-                statuses.append(None)  # came too late to be in flight
+                statuses.append(None)  # sent after the server had stopped listening
     assert (code, taken < 10) == (0, True)
     assert 202 in statuses
     assert set(statuses) <= {202, None}
 
 
-def test_its_log_says_nothing_of_anybody(api: Api) -> None:
+def test_log_contains_no_personal_value_or_key(api: Api) -> None:
     canary = alert(message="98765432101", alert_type="x" * 51)
     api.post("alerts", canary)
     api.client.get("/v1/profiles/98765432101")

@@ -1,4 +1,4 @@
-"""The console blocks of sink_runner/schema_check/README.md and sink_runner/api/README.md, run."""
+"""Runs the console blocks of the README files of sink_runner/schema_check and sink_runner/api."""
 
 import os
 import sys

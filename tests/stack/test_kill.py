@@ -1,6 +1,6 @@
-"""A runner that dies at any moment, or is stopped for an upgrade, leaves the databases right.
+"""Runners that are killed at any time, or restarted for an upgrade, leave the expected rows.
 
-What is right is computed from the recorded history of the sources, by the specification.
+The expected rows are computed from the recorded history of the sources by the specification.
 """
 
 import random
@@ -22,125 +22,127 @@ pytestmark = pytest.mark.stack
 
 KILLS = 20
 EARLY = range(0, KILLS, 3)
-"""Which runners are killed in their first seconds; the others once they have applied events."""
+"""The runners that are killed in their first seconds; the others are killed after a commit."""
 RATE = 20.0
 SETTLE_SECONDS = 120
 STOP_SECONDS = 10
 FAILED = 1  # the exit code of a runner whose mappings have all stopped
-# Longer than the session timeout after which Kafka gives a dead runner's partitions away.
+# Longer than the session timeout, after which Kafka reassigns a dead runner's partitions.
 TAKEOVER_SECONDS = 90
 FAMILIES = 50
 
 
 @pytest.fixture(scope="module")
-def arena(stack, tmp_path_factory):
-    with fresh.arena(stack, tmp_path_factory.mktemp("runner") / "log", FAMILIES) as made:
-        # Whom the warehouse knows by a number is asked when an event is applied, so the demo's
-        # applications have to be there before the load changes numbers.
-        with made.runner():
-            left = made.settle(SETTLE_SECONDS)
+def deployment(stack, tmp_path_factory):
+    with fresh.deploy(stack, tmp_path_factory.mktemp("runner") / "log", FAMILIES) as deployment:
+        # Applying an application looks up its citizen's number in the warehouse, so the demo's
+        # applications must be applied before the load changes numbers.
+        with deployment.runner():
+            left = deployment.settle(SETTLE_SECONDS)
         assert not left, describe_differences(left)
-        yield made
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def next_version(arena, tmp_path_factory):
-    """The environment of the next version; its migration is undone in the end."""
+def next_version(deployment, tmp_path_factory):
+    """The environment of the next version; its migration is reverted afterwards."""
     folder = tmp_path_factory.mktemp("upgrade")
     upgrade.make(folder)
     yield {"PYTHONPATH": str(folder)}
-    for connection in (arena.warehouse, arena.citizen):
+    for connection in (deployment.warehouse, deployment.citizen):
         upgrade.undo(connection)
 
 
 @pytest.fixture(autouse=True)
-def exact(arena):
-    """What holds at the end of every test here."""
+def no_failures(deployment):
+    """Assert after every test that no event failed or was repeated, and no number logged."""
     yield
-    assert arena.dead_letters() == 0
-    assert arena.applied_twice() == []
-    assert arena.numbers_in_the_log() == 0
+    assert deployment.dead_letters() == 0
+    assert deployment.applied_twice() == []
+    assert deployment.logged_numbers() == 0
 
 
-def test_twenty_kills_under_load_leave_what_specification_says(arena):
-    moments = random.Random(20)
-    progress, lives = arena.progress(), []
-    with load.running(*arena.dsns, seed=1, rate=RATE) as acting:
+def test_twenty_kills_under_load_leave_expected_rows(deployment):
+    rng = random.Random(20)
+    progress, lives = deployment.progress(), []
+    with load.running(*deployment.dsns, seed=1, rate=RATE) as running_load:
         for life in range(KILLS):
-            with arena.runner() as runner:
+            with deployment.runner() as runner:
                 if life not in EARLY:
                     before = progress
-                    assert until(lambda at=before: arena.progress() > at, TAKEOVER_SECONDS)
-                time.sleep(moments.uniform(0, 3))
-                assert runner.running, arena.tail()
-            reached = arena.progress()
+                    assert until(lambda at=before: deployment.progress() > at, TAKEOVER_SECONDS)
+                time.sleep(rng.uniform(0, 3))
+                assert runner.running, deployment.tail()
+            reached = deployment.progress()
             lives.append(reached - progress)
             progress = reached
     print(f"events applied in each life: {lives}")
-    print(f"load: {dict(sorted(acting.done.items()))}")
+    print(f"load: {dict(sorted(running_load.done.items()))}")
     assert min(lives) >= 0
     assert sum(life > 0 for life in lives) >= KILLS - len(EARLY)
-    with arena.runner():
-        left = arena.settle(SETTLE_SECONDS)
+    with deployment.runner():
+        left = deployment.settle(SETTLE_SECONDS)
     assert not left, describe_differences(left)
 
 
-def test_second_runner_takes_over_when_first_is_killed(arena):
-    with load.running(*arena.dsns, seed=3, rate=RATE), arena.runner() as first:
-        before = arena.progress()
-        assert until(lambda: arena.progress() > before, TAKEOVER_SECONDS)
-        with arena.runner() as second:
-            go_on(arena, first, second)
+def test_second_runner_takes_over_when_first_is_killed(deployment):
+    with load.running(*deployment.dsns, seed=3, rate=RATE), deployment.runner() as first:
+        before = deployment.progress()
+        assert until(lambda: deployment.progress() > before, TAKEOVER_SECONDS)
+        with deployment.runner() as second:
+            wait_for_progress(deployment, first, second)
             assert first.running
             assert second.running
             first.kill()
-            reached = arena.partitions()
-            assert until(lambda: moved(reached, arena.partitions()), TAKEOVER_SECONDS)
+            reached = deployment.partitions()
+            assert until(lambda: all_advanced(reached, deployment.partitions()), TAKEOVER_SECONDS)
             assert second.running
-    with arena.runner():
-        left = arena.settle(SETTLE_SECONDS)
+    with deployment.runner():
+        left = deployment.settle(SETTLE_SECONDS)
     assert not left, describe_differences(left)
 
 
-def test_two_runners_restarted_into_next_version_go_on(arena, next_version):
-    """Restart one by one under load; the older one writes while the first newer one migrates."""
+def test_rolling_upgrade_continues_without_loss(deployment, next_version):
+    """Runners are restarted one by one under load; an old one writes during the migration."""
     with ExitStack() as runners:
-        first, second = (runners.enter_context(arena.ready_runner()) for _ in range(2))
-        with load.running(*arena.dsns, seed=2, rate=RATE):
-            go_on(arena, first, second)
+        first, second = (runners.enter_context(deployment.ready_runner()) for _ in range(2))
+        with load.running(*deployment.dsns, seed=2, rate=RATE):
+            wait_for_progress(deployment, first, second)
             assert first.terminate(STOP_SECONDS) == 0
-            third = runners.enter_context(arena.ready_runner(**next_version))
-            assert arena.versions_that_migrated(upgrade.NUMBER) == {upgrade.VERSION}
-            go_on(arena, second, third)
+            third = runners.enter_context(deployment.ready_runner(**next_version))
+            assert deployment.migrating_versions(upgrade.NUMBER) == {upgrade.VERSION}
+            wait_for_progress(deployment, second, third)
             assert second.terminate(STOP_SECONDS) == 0
-            fourth = runners.enter_context(arena.ready_runner(**next_version))
-            go_on(arena, third, fourth)
-        left = arena.settle(SETTLE_SECONDS)
+            fourth = runners.enter_context(deployment.ready_runner(**next_version))
+            wait_for_progress(deployment, third, fourth)
+        left = deployment.settle(SETTLE_SECONDS)
         assert [one.terminate(STOP_SECONDS) for one in (third, fourth)] == [0, 0]
     assert not left, describe_differences(left)
 
 
-def test_runner_of_older_version_is_refused_afterwards(arena, next_version, tmp_path):
-    environment = {**arena.environment, **next_version}
-    subprocess.run(sink_runner("migrate"), cwd=arena.root, env=environment, check=True)
-    with replace(arena, log=tmp_path / "log").runner() as older:
+def test_older_version_is_refused_after_upgrade(deployment, next_version, tmp_path):
+    environment = {**deployment.environment, **next_version}
+    subprocess.run(sink_runner("migrate"), cwd=deployment.root, env=environment, check=True)
+    with replace(deployment, log=tmp_path / "log").runner() as older:
         assert older.process.wait(SETTLE_SECONDS) == FAILED
-    said, mine = (tmp_path / "log").read_text(), version("sink-runner")
-    assert f"made by sink-runner {upgrade.VERSION}; this is version {mine}, which" in said
-    assert "upgrade this program, a downgrade is not possible" in said
+    output, own_version = (tmp_path / "log").read_text(), version("sink-runner")
+    assert f"made by sink-runner {upgrade.VERSION}; this is version {own_version}, which" in output
+    assert "upgrade this program, a downgrade is not possible" in output
 
 
-def go_on(arena, *runners) -> None:
-    """Wait until each of them has applied events of partitions that it owns."""
+def wait_for_progress(deployment, *runners) -> None:
+    """Wait until each runner has applied events of partitions that it owns."""
     for runner in runners:
         first: dict[tuple[str, int], int] = {}
-        assert until(partial(advanced, arena, runner, first), TAKEOVER_SECONDS), arena.tail()
+        assert until(partial(has_advanced, deployment, runner, first), TAKEOVER_SECONDS), (
+            deployment.tail()
+        )
 
 
-def advanced(arena, runner, first) -> bool:
-    owned = arena.owned(runner)
+def has_advanced(deployment, runner, first) -> bool:
+    owned = deployment.owned(runner)
     return any(offset > first.setdefault(partition, offset) for partition, offset in owned.items())
 
 
-def moved(before, after) -> bool:
+def all_advanced(before, after) -> bool:
     return all(after[partition] > offset for partition, offset in before.items())

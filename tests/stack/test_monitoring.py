@@ -116,7 +116,7 @@ def monitored(
         "route: {receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s}\n"
         f"receivers: [{{name: hook, webhook_configs: [{{url: '{address}'}}]}}]\n"
     )
-    with fresh.arena(stack, folder / "log", families=5):
+    with fresh.deploy(stack, folder / "log", families=5):
         made = Monitoring(
             layout=stack.stack.layout,
             settings=stack.settings,
@@ -141,7 +141,7 @@ def start_runner(stack: StackUnderTest) -> None:
 def test_every_panel_shows_data(monitored: Monitored) -> None:
     missing = list(PANELS)
 
-    def shown() -> bool:
+    def has_samples() -> bool:
         monitored.change()
         missing[:] = [
             panel
@@ -151,7 +151,7 @@ def test_every_panel_shows_data(monitored: Monitored) -> None:
         return not missing
 
     try:
-        eventually(shown, pause=1)
+        eventually(has_samples, pause=1)
     except AssertionError:
         pytest.fail(f"without data: {missing}")
 

@@ -1,4 +1,4 @@
-"""A Kafka that every mapping needs is away: the runner says so, waits, and loses nothing."""
+"""An outage of Kafka: the runner reports it, waits, and loses no event."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from .running import eventually, row, running
 
 pytestmark = pytest.mark.stack
 
-_LETTERS = "SELECT count(*) FROM sink.dead_letter"
+_DEAD_LETTERS = "SELECT count(*) FROM sink.dead_letter"
 _CHANGES = {
     "golden-records": (
         "UPDATE golden_records SET city_village = %s WHERE gr_id = %s",
@@ -26,7 +26,7 @@ _CHANGES = {
         "SELECT region FROM profile_summary WHERE family_id = %s",
     ),
 }
-"""By mapping: a change of the source, and what comes of it in the target."""
+"""By mapping: an update of the source, and a query for its effect in the target."""
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A runner of one mapping that reads by one of the clients of Kafka."""
+class RunningMapping:
+    """A runner of one mapping, with one of the Kafka clients."""
 
     mapping: str
     port: int
@@ -45,13 +45,13 @@ class Reading:
     portal: psycopg.Connection
     record: str
 
-    def carries(self, text: str) -> None:
+    def assert_copies(self, text: str) -> None:
         change, found = _CHANGES[self.mapping]
         self.warehouse.execute(change.encode(), (text, self.record))
         eventually(lambda: row(self.portal, found, self.record) == (text,))
 
-    def becomes(self, status: int) -> str:
-        """Wait until /readyz has this status, and return what it says."""
+    def wait_for_status(self, status: int) -> str:
+        """Wait until /readyz returns this status, and return its body."""
         return eventually(lambda: (found := self._ask()).status_code == status and found.text)
 
     def _ask(self) -> httpx.Response:
@@ -71,24 +71,24 @@ def test_runner_waits_for_kafka_with_either_client(
         (record,),
     )
     with ExitStack() as runners:
-        readings = []
+        running_mappings = []
         for client, mapping in (("librdkafka", "golden-records"), ("kafka-python", "profiles")):
             port = ports.any_free(frozenset())
             environ = {**stack.env, "SINK_KAFKA_CLIENT": client, "SINK_HEALTH_PORT": str(port)}
             only = ("--only", mapping)
             runners.enter_context(running(environ, tmp_path / client, *only, mappings=1))
-            readings.append(Reading(mapping, port, warehouse, portal, record))
-        for one in readings:
-            one.carries("A")
-            one.becomes(200)
-        letters = row(portal, _LETTERS)
+            running_mappings.append(RunningMapping(mapping, port, warehouse, portal, record))
+        for one in running_mappings:
+            one.assert_copies("A")
+            one.wait_for_status(200)
+        dead_letters = row(portal, _DEAD_LETTERS)
         for part in ("warehouse", "citizen"):
-            stack.stop(part)  # Debezium ends where Kafka is away for long
+            stack.stop(part)  # Debezium exits during a long outage of Kafka
         stack.kill("kafka")
-        for one in readings:
-            assert "Kafka does not answer" in one.becomes(503)
+        for one in running_mappings:
+            assert "Kafka does not answer" in one.wait_for_status(503)
         stack.revive()
-        for one in readings:
-            one.carries("B")
-            one.becomes(200)
-        assert row(portal, _LETTERS) == letters
+        for one in running_mappings:
+            one.assert_copies("B")
+            one.wait_for_status(200)
+        assert row(portal, _DEAD_LETTERS) == dead_letters

@@ -1,4 +1,4 @@
-"""docs/guide/databases.md, as written: from CREATE DATABASE to a row that Debezium has carried."""
+"""The commands of docs/guide/databases.md, from CREATE DATABASE to a row captured by Debezium."""
 
 import base64
 import os
@@ -32,7 +32,7 @@ _DROP_SLOT = """SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_s
 
 @pytest.fixture
 def environment(stack: StackUnderTest, tmp_path: Path) -> dict[str, str]:
-    """What the page asks for, told by the session's stack."""
+    """The environment variables that the page needs, with values of the session's stack."""
     admin = conninfo_to_dict(stack.settings.admin_dsn("postgres"))
     found = {
         "SINK": str(ROOT),
@@ -57,7 +57,7 @@ def environment(stack: StackUnderTest, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def private(stack: StackUnderTest, tmp_path: Path) -> dict[str, str]:
-    """Keeps the test's plugin out of this environment, and gives Kafka's own command."""
+    """Variables that install the plugin into a temporary folder, and provide kafka-topics.sh."""
     programs = tmp_path / "bin"
     programs.mkdir()
     command = programs / "kafka-topics.sh"
@@ -67,9 +67,9 @@ def private(stack: StackUnderTest, tmp_path: Path) -> dict[str, str]:
     command.write_text(f'#!/bin/sh\nexec {line} "$@"\n')
     command.chmod(0o755)
     site = str(tmp_path / "site")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("SINK_")}
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("SINK_")}
     return {
-        **kept,
+        **inherited,
         "PATH": os.pathsep.join(
             [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
         ),
@@ -81,8 +81,8 @@ def private(stack: StackUnderTest, tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def executed(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
-    """Run the page's commands; what they started in the background ends with the block."""
+def run_commands(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """Run the page's commands; stop their background processes when the block is left."""
     for name, text in guide.files().items():
         (folder / name).write_text(text)
     log = folder / "commands.log"
@@ -105,8 +105,8 @@ def executed(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
 
 
 @pytest.fixture
-def dropped(stack: StackUnderTest) -> Iterator[None]:
-    """A slot that is left would hold the log of the whole cluster."""
+def temporary_databases(stack: StackUnderTest) -> Iterator[None]:
+    """Drop the databases, and the replication slot, which would retain the cluster's log."""
     yield
     with stack.admin("postgres") as admin:
         admin.execute(_DROP_SLOT)
@@ -114,15 +114,15 @@ def dropped(stack: StackUnderTest) -> Iterator[None]:
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
 
-@pytest.mark.usefixtures("dropped")
-def test_rows_follow_between_two_new_databases(
+@pytest.mark.usefixtures("temporary_databases")
+def test_guide_copies_rows_between_new_databases(
     stack: StackUnderTest, environment: dict[str, str], private: dict[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
     query = "SELECT order_id, customer, amount, currency FROM orders ORDER BY 1"
     with (
-        executed(folder, {**private, **environment}) as log,
+        run_commands(folder, {**private, **environment}) as log,
         stack.admin("north") as north,
         stack.admin("south") as south,
     ):

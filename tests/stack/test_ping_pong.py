@@ -1,7 +1,7 @@
-"""Two mappings that feed each other: both ends are written at once, and end equal and at rest.
+"""Two mappings in opposite directions: both tables are written at once and converge.
 
-Each hop adds one to a column, so that an echo is never what is there already, as a trigger on
-`updated_at` would see to: what is not kept from going back goes round for ever.
+Each mapping adds one to `hops`, so that an echo is always a change. Without the echo guard, a
+change would be copied back and forth for ever.
 """
 
 import os
@@ -19,10 +19,10 @@ from sink_stack.testing_stack import StackUnderTest
 from .running import eventually, row, running
 
 pytestmark = pytest.mark.stack
-# A minute tells more than this, and CI has it.
+# CI runs for a minute.
 SECONDS = float(os.environ.get("SINK_PING_PONG_SECONDS", "15"))
 ROWS = 20
-REST = 3.0  # seconds without a new record; a hop takes some hundredths of one
+QUIET_SECONDS = 3.0  # a hop takes less than 0.1 s
 DATABASES = ("smart_warehouse", "smart_citizen")
 TOPICS = ("smart_warehouse.trap.ball", "smart_citizen.trap.ball")
 PLUGIN = """
@@ -44,7 +44,7 @@ def sink_mapping() -> TableMapping:
         key=("id",),
         conflict=newest_wins("changed_at"),
         on_delete=Ignore(),
-        on_truncate=OnTruncate.KEEP,  # each test begins with one
+        on_truncate=OnTruncate.KEEP,  # each test starts with a TRUNCATE
         columns=(
             Column("id", required=True),
             Column("v"),
@@ -53,7 +53,7 @@ def sink_mapping() -> TableMapping:
         ),
     )
 """
-STROKE = """
+WRITE = """
 INSERT INTO trap.ball AS b (id, v, hops, changed_at)
 VALUES (%s, %s, 0, clock_timestamp() AT TIME ZONE 'UTC')
 ON CONFLICT (id) DO UPDATE
@@ -62,24 +62,24 @@ SET v = excluded.v, hops = 0, changed_at = clock_timestamp() AT TIME ZONE 'UTC'
 APPLIED = "SELECT next_offset FROM sink.partition_offset WHERE topic = %s AND mapping = %s"
 
 
-class Table:
-    """Both halves, and the topics between them."""
+class TablePair:
+    """The table in both databases, and the topics of its changes."""
 
     def __init__(self, stack: StackUnderTest, consumer: KafkaConsumer) -> None:
         self.stack = stack
         self._consumer = consumer
-        self.halves = [stack.admin(name) for name in DATABASES]
-        for half in self.halves:
-            half.execute("GRANT USAGE ON SCHEMA trap TO sink_reader, sink_writer")
-            half.execute("GRANT SELECT ON trap.ball TO sink_reader")
-            half.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON trap.ball TO sink_writer")
+        self.connections = [stack.admin(name) for name in DATABASES]
+        for connection in self.connections:
+            connection.execute("GRANT USAGE ON SCHEMA trap TO sink_reader, sink_writer")
+            connection.execute("GRANT SELECT ON trap.ball TO sink_reader")
+            connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON trap.ball TO sink_writer")
 
     def rows(self, columns: str = "id, v, changed_at") -> list[list[tuple]]:
         query = f"SELECT {columns} FROM trap.ball ORDER BY id"
-        return [half.execute(query.encode()).fetchall() for half in self.halves]
+        return [connection.execute(query.encode()).fetchall() for connection in self.connections]
 
     def hops(self) -> int:
-        return max(hops for half in self.rows("hops") for (hops,) in half)
+        return max(hops for connection in self.rows("hops") for (hops,) in connection)
 
     def ends(self) -> list[int]:
         partitions = [TopicPartition(topic, 0) for topic in TOPICS]
@@ -88,58 +88,60 @@ class Table:
 
     def applied(self) -> list[int]:
         found = [
-            row(half, APPLIED, topic, name)
-            for half, topic, name in zip(
-                reversed(self.halves), TOPICS, ("ping", "pong"), strict=True
+            row(connection, APPLIED, topic, name)
+            for connection, topic, name in zip(
+                reversed(self.connections), TOPICS, ("ping", "pong"), strict=True
             )
         ]
         return [(one and one[0]) or 0 for one in found]
 
-    def rests(self) -> bool:
-        """All that was written has been applied, and nothing came of it."""
+    def is_quiet(self) -> bool:
+        """Whether every record is applied and no new one has appeared for QUIET_SECONDS."""
         ends = self.ends()
         if self.applied() != ends:
             return False
-        time.sleep(REST)
+        time.sleep(QUIET_SECONDS)
         return self.ends() == ends == self.applied()
 
-    def play(self, seconds: float) -> int:
-        """Write both halves at once; return how many strokes there were."""
+    def write_both(self, seconds: float) -> int:
+        """Write both connections at once; return how many writes there were."""
         until = time.monotonic() + seconds
-        strokes = [0, 0]
+        writes = [0, 0]
 
-        def player(number: int) -> None:
-            drawn = random.Random(number)
-            with self.stack.admin(DATABASES[number]) as mine:
+        def write(number: int) -> None:
+            rng = random.Random(number)
+            with self.stack.admin(DATABASES[number]) as session:
                 while time.monotonic() < until:
-                    at = drawn.randrange(ROWS)
-                    mine.execute(STROKE, (at, f"{number}/{strokes[number]}"))
-                    strokes[number] += 1
-                    time.sleep(drawn.random() / 50)
+                    key = rng.randrange(ROWS)
+                    session.execute(WRITE, (key, f"{number}/{writes[number]}"))
+                    writes[number] += 1
+                    time.sleep(rng.random() / 50)
 
-        players = [threading.Thread(target=player, args=(number,)) for number in (0, 1)]
-        for one in players:
+        writers = [threading.Thread(target=write, args=(number,)) for number in (0, 1)]
+        for one in writers:
             one.start()
-        for one in players:
+        for one in writers:
             one.join()
-        return sum(strokes)
+        return sum(writes)
 
 
 @pytest.fixture
-def table(stack: StackUnderTest) -> Iterator[Table]:
+def table(stack: StackUnderTest) -> Iterator[TablePair]:
     consumer = KafkaConsumer(bootstrap_servers=stack.kafka)
-    made = Table(stack, consumer)
-    for half in made.halves:
-        half.execute("TRUNCATE trap.ball")
-    yield made
+    pair = TablePair(stack, consumer)
+    for connection in pair.connections:
+        connection.execute("TRUNCATE trap.ball")
+    yield pair
     consumer.close()
-    for half in made.halves:
-        half.close()
+    for connection in pair.connections:
+        connection.close()
 
 
 @contextmanager
-def playing(table: Table, folder: Path, *runners: str, guarded: bool = True) -> Iterator[None]:
-    """Runners of these mappings, by default one of both."""
+def runners_of(
+    table: TablePair, folder: Path, *runners: str, guarded: bool = True
+) -> Iterator[None]:
+    """Run a runner for each name list, by default one runner for both mappings."""
     site = folder / "site"
     for name, (source, target) in {"ping": TOPICS, "pong": TOPICS[::-1]}.items():
         info = site / f"sink_{name}-1.0.dist-info"
@@ -157,31 +159,31 @@ def playing(table: Table, folder: Path, *runners: str, guarded: bool = True) -> 
         yield
 
 
-def test_both_ends_end_equal_and_the_traffic_rests(table: Table, tmp_path: Path) -> None:
-    """No change goes further than the other side."""
-    with playing(table, tmp_path):
-        assert table.play(SECONDS) > SECONDS * 10
-        eventually(table.rests)
+def test_tables_converge_and_traffic_stops(table: TablePair, tmp_path: Path) -> None:
+    """Each change is copied once, to the other table."""
+    with runners_of(table, tmp_path):
+        assert table.write_both(SECONDS) > SECONDS * 10
+        eventually(table.is_quiet)
         one, other = table.rows()
         assert one == other
         assert len(one) == ROWS
         assert table.hops() == 1
 
 
-def test_separate_runners_end_equal_too(table: Table, tmp_path: Path) -> None:
-    with playing(table, tmp_path, "ping", "pong"):
-        table.play(SECONDS / 5)
-        eventually(table.rests)
+def test_separate_runners_converge(table: TablePair, tmp_path: Path) -> None:
+    with runners_of(table, tmp_path, "ping", "pong"):
+        table.write_both(SECONDS / 5)
+        eventually(table.is_quiet)
         one, other = table.rows()
         assert one == other
         assert table.hops() == 1
 
 
-def test_without_the_guard_it_goes_round(table: Table, tmp_path: Path) -> None:
-    """What the guard is for: the same two mappings, and no writer but themselves."""
-    with playing(table, tmp_path, guarded=False):
-        table.play(2)
+def test_changes_circulate_without_echo_guard(table: TablePair, tmp_path: Path) -> None:
+    """With the guard disabled, the mappings keep copying without further writes."""
+    with runners_of(table, tmp_path, guarded=False):
+        table.write_both(2)
         before = sum(table.ends())
         eventually(lambda: table.hops() > 20)
         eventually(lambda: sum(table.ends()) > before)
-        assert not table.rests()
+        assert not table.is_quiet()

@@ -1,4 +1,4 @@
-"""Rows that break a rule, on the real stack: kept apart, counted and reported to an operator."""
+"""Rows that break a rule, on the real stack: they become dead letters, are counted and reported."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SECRET = "Zarathustra-17"
 
 
 class Operator:
-    """Someone with a shell beside the runner."""
+    """Runs `sink-runner quality` beside the runner."""
 
     def __init__(self, stack: StackUnderTest) -> None:
         self._environ = {**os.environ, **stack.env, "COLUMNS": "160"}
@@ -53,7 +53,7 @@ def operator(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def portal(stack: StackUnderTest, operator: Operator) -> Iterator[Connection]:
-    """The portal, which afterwards knows of no dead letter and no count from here."""
+    """The portal; afterwards the dead letters and counts of these tests are deleted."""
     with stack.admin("smart_citizen") as connection:
         (last,) = row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
         counts = connection.execute("SELECT * FROM sink.quality_count").fetchall()
@@ -68,7 +68,7 @@ def portal(stack: StackUnderTest, operator: Operator) -> Iterator[Connection]:
 def warehouse(
     stack: StackUnderTest, operator: Operator, portal: Connection
 ) -> Iterator[Connection]:
-    """The warehouse, from which everything that was written here is taken away again."""
+    """The warehouse; afterwards the rows of these tests are deleted."""
     with stack.admin("smart_warehouse") as connection:
         connection.execute(
             "INSERT INTO scheme_master (scheme_code, scheme_name, category) "
@@ -106,7 +106,7 @@ def test_each_rule_is_counted_and_reported(
         "VALUES ('019999999999', %s, localtimestamp + interval '1 hour')",
         (SECRET,),
     )
-    wanted = {
+    expected = {
         ("eligibility-snapshots", "default", "eligibility_score"): 1,
         ("eligibility-snapshots", "maximum", "eligibility_score"): 1,
         ("eligibility-snapshots", "minimum", "eligibility_score"): 1,
@@ -116,17 +116,17 @@ def test_each_rule_is_counted_and_reported(
     }
     eventually(
         lambda: all(
-            operator.counts().get(key, 0) - before.get(key, 0) == n for key, n in wanted.items()
+            operator.counts().get(key, 0) - before.get(key, 0) == n for key, n in expected.items()
         )
     )
     assert row(portal, HINTS) == (2,)
-    told = "SELECT string_agg(error_message || stack_trace, ' ') FROM sink.dead_letter"
-    assert SECRET not in row(portal, told)[0]
+    texts = "SELECT string_agg(error_message || stack_trace, ' ') FROM sink.dead_letter"
+    assert SECRET not in row(portal, texts)[0]
 
 
-def test_operator_reads_it_and_script_fails_for_it(operator: Operator) -> None:
-    seen = operator.quality()
-    assert (seen.returncode, seen.stderr) == (0, "")
-    assert "maximum" in seen.stdout
-    assert SECRET not in seen.stdout
+def test_quality_prints_counts_and_strict_fails(operator: Operator) -> None:
+    printed = operator.quality()
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert "maximum" in printed.stdout
+    assert SECRET not in printed.stdout
     assert operator.quality("--strict").returncode == 1

@@ -1,4 +1,4 @@
-"""One broken mapping on the real stack: the others run, and everything tells of it."""
+"""Broken mappings on the real stack are quarantined and reported, and the others run."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ TABLE = 'CREATE TABLE IF NOT EXISTS "Odd Items" ("Order No" int PRIMARY KEY, "a-
 
 
 def install(site: Path, name: str, *, first: str = "", source: str, target: str) -> None:
-    """Leave a plugin on the path as pip would."""
+    """Install a plugin into `site`, as pip does."""
     module = f"sink_{name}_of_a_test"
     (site / f"{module}.py").write_text(MAPPING.format(first=first, source=source, target=target))
     info = site / f"sink_{name}-1.0.dist-info"
@@ -56,26 +56,26 @@ def states(port: int) -> Mapping[str, Any]:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
             body = answer.read()
-    except urllib.error.HTTPError as refused:
-        body = refused.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
     except OSError:
         return {}
     found: Mapping[str, Any] = json.loads(body)["mappings"]
     return found
 
 
-def test_broken_mappings_stop_no_other(
+def test_broken_mappings_are_quarantined_alone(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
-    """A table whose names neither Kafka nor Avro allows arrives beside four broken mappings.
+    """A table whose names Kafka and Avro do not allow is copied beside four broken mappings.
 
-    One of them reads a table that is published, but not in the list that Debezium was started with.
+    One of them reads a table that is published, but not in Debezium's table.include.list.
     """
     warehouse, portal = databases
     site = tmp_path / "site"
     site.mkdir()
     install(site, "odd", source="Odd Items", target="Odd Items")
-    install(site, "unloadable", first="import nope_nope", source="toast", target="x")
+    install(site, "unloadable", first="import missing_module", source="toast", target="x")
     install(site, "lost", source="no_such_table", target="Odd Items")
     install(site, "aimless", source="moving", target="no_such_target")
     install(site, "unlisted", source="Unlisted", target="Odd Items")
@@ -100,7 +100,7 @@ def test_broken_mappings_stop_no_other(
             )
         )
         found = states(port)
-        assert "nope_nope" in found["unloadable"]["reason"]
+        assert "missing_module" in found["unloadable"]["reason"]
         assert "no_such_table" in found["lost"]["reason"]
         assert "no_such_target" in found["aimless"]["reason"]
         remedy = "add trap.Unlisted to debezium.source.table.include.list and restart capture"
@@ -113,8 +113,8 @@ def test_broken_mappings_stop_no_other(
             text=True,
             check=False,
         )
-        told = {one["name"]: one["state"] for one in json.loads(listed.stdout)}
-        assert {name for name in told if told[name] == "quarantined"} == broken
+        listed_states = {one["name"]: one["state"] for one in json.loads(listed.stdout)}
+        assert {name for name in listed_states if listed_states[name] == "quarantined"} == broken
         code, _ = runner.stop()
         assert code == 1
     assert runner.log.read_text().count('"mapping_quarantined"') == len(broken)

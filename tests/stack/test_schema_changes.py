@@ -1,4 +1,4 @@
-"""A source table changes under a mapping: what passes, what pauses it, and the ways back."""
+"""Changes of a source table while its mapping runs: accepted ones, and ones that pause it."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def sink_mapping():
     )
 """
 TARGET = "CREATE TABLE IF NOT EXISTS changing (id int PRIMARY KEY, label text, amount bigint)"
-BACK = """
+RECREATE_SOURCE = """
 DROP TABLE trap.changing;
 CREATE TABLE trap.changing (id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT);
 ALTER PUBLICATION sink_publication ADD TABLE trap.changing;
@@ -51,8 +51,8 @@ GRANT SELECT ON trap.changing TO sink_capture, sink_reader;
 
 
 @dataclass
-class Scene:
-    """The mapping `changing`, a folder of its own policies, and both databases."""
+class ChangingTable:
+    """The mapping `changing` with its configuration, policies, databases and runner."""
 
     folder: Path
     environ: dict[str, str]
@@ -68,38 +68,38 @@ class Scene:
         for statement in statements:
             self.source.execute(statement.encode())
 
-    def arrives(self, number: int, label: str) -> None:
+    def wait_for_row(self, number: int, label: str) -> None:
         query = "SELECT label FROM changing WHERE id = %s"
-        eventually(lambda: self.lives() and row(self.target, query, number) == (label,))
+        eventually(lambda: self.assert_running() and row(self.target, query, number) == (label,))
 
-    def lives(self) -> bool:
+    def assert_running(self) -> bool:
         assert self.runner is not None
         assert self.runner.process.poll() is None, self.runner.log.read_text()
         return True
 
-    def pauses(self, *words: str) -> None:
-        """The runner says why it waits, and goes on saying so."""
-        runner, waits = self.runner, '"event": "waiting"'
+    def wait_for_pause(self, *words: str) -> None:
+        """Wait until the log repeats that the mapping waits, with all these words."""
+        runner, event = self.runner, '"event": "waiting"'
         assert runner is not None
-        seen = runner.log.read_text().count(waits)
+        seen = runner.log.read_text().count(event)
 
-        def told() -> bool:
+        def is_logged() -> bool:
             lines = runner.log.read_text().splitlines()
-            self.lives()
-            new = [line for line in lines if waits in line][seen:]
+            self.assert_running()
+            new = [line for line in lines if event in line][seen:]
             return len(new) > 1 and all(word in new[-1] for word in words)
 
-        eventually(told)
+        eventually(is_logged)
 
     def state(self) -> tuple[Any, ...]:
-        """What a paused mapping must leave alone: its rows and how far it came."""
+        """Return what a paused mapping must not change: rows, offsets and dead letters."""
         rows = "SELECT array_agg(t ORDER BY id) FROM changing t"
         offsets = "SELECT sum(next_offset) FROM sink.partition_offset WHERE mapping = 'changing'"
         dead_letters = "SELECT count(*) FROM sink.dead_letter"
         return tuple(row(self.target, query)[0] for query in (rows, offsets, dead_letters))
 
     def ready(self) -> tuple[int, str]:
-        """What the runner answers to whoever asks whether it is ready."""
+        """Return status and body of the runner's /readyz."""
         url = f"http://127.0.0.1:{self.environ['SINK_HEALTH_PORT']}/readyz"
         answer = urllib3.request("GET", url, retries=False)
         return answer.status, answer.data.decode()
@@ -126,7 +126,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def environ(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the mapping is installed."""
+    """The environment of a runner in which the mapping is installed."""
     site = tmp_path_factory.mktemp("site")
     (site / "sink_changing.py").write_text(CODE)
     info = site / "sink_changing-1.0.dist-info"
@@ -139,121 +139,123 @@ def environ(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def scene(stack: StackUnderTest, environ: dict[str, str], tmp_path: Path) -> Iterator[Scene]:
+def changing(
+    stack: StackUnderTest, environ: dict[str, str], tmp_path: Path
+) -> Iterator[ChangingTable]:
     shutil.copytree(ROOT / "ranger-policies", tmp_path / "ranger-policies")
     classification = tmp_path / "ranger-policies" / "classification.json"
-    known = json.loads(classification.read_text())
-    known["not_personal"][SOURCE] = dict.fromkeys(("label", "title"), "of a thing")
-    classification.write_text(json.dumps(known))
+    content = json.loads(classification.read_text())
+    content["not_personal"][SOURCE] = dict.fromkeys(("label", "title"), "of a thing")
+    classification.write_text(json.dumps(content))
     text = (ROOT / "sink-runner.toml").read_text()
-    often = "retry_steps = [0.2, 0.5]\n"
-    (tmp_path / "sink-runner.toml").write_text(often + text)
+    retry_steps = "retry_steps = [0.2, 0.5]\n"
+    (tmp_path / "sink-runner.toml").write_text(retry_steps + text)
     with stack.admin("smart_warehouse") as source, stack.admin("smart_citizen") as target:
         target.execute(TARGET)
         target.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON changing TO sink_writer")
         source.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
-        source.execute(BACK)
-        yield Scene(tmp_path, environ, source, target)
-        source.execute(BACK)
+        source.execute(RECREATE_SOURCE)
+        yield ChangingTable(tmp_path, environ, source, target)
+        source.execute(RECREATE_SOURCE)
         with suppress(psycopg.errors.UndefinedTable):
             target.execute("DELETE FROM sink.schema_contract WHERE mapping = 'changing'")
 
 
-def test_a_new_column_passes(scene: Scene) -> None:
-    with scene.running():
-        scene.change("INSERT INTO trap.changing VALUES (1, 'before', 1)")
-        scene.arrives(1, "before")
-        scene.change(
+def test_new_column_is_accepted(changing: ChangingTable) -> None:
+    with changing.running():
+        changing.change("INSERT INTO trap.changing VALUES (1, 'before', 1)")
+        changing.wait_for_row(1, "before")
+        changing.change(
             "ALTER TABLE trap.changing ADD COLUMN grade INT NOT NULL DEFAULT 3",
             "INSERT INTO trap.changing VALUES (2, 'after', 2, 4)",
         )
-        scene.arrives(2, "after")
+        changing.wait_for_row(2, "after")
 
 
-def test_one_that_looks_personal_pauses_until_somebody_decides(scene: Scene) -> None:
-    with scene.running():
-        scene.change("INSERT INTO trap.changing VALUES (11, 'before', 1)")
-        scene.arrives(11, "before")
-        state = scene.state()
-        assert scene.ready()[0] == 200
-        scene.change(
+def test_unclassified_column_pauses_until_classified(changing: ChangingTable) -> None:
+    with changing.running():
+        changing.change("INSERT INTO trap.changing VALUES (11, 'before', 1)")
+        changing.wait_for_row(11, "before")
+        state = changing.state()
+        assert changing.ready()[0] == 200
+        changing.change(
             "ALTER TABLE trap.changing ADD COLUMN mobile_no VARCHAR(10)",
             "INSERT INTO trap.changing VALUES (12, 'after', 2, '0123456789')",
         )
-        scene.pauses("mobile_no", "looks personal", "classification.json")
-        status, told = scene.ready()
-        assert (status, "looks personal" in told) == (503, True)
-        assert scene.state() == state
-        path = scene.folder / "ranger-policies" / "classification.json"
+        changing.wait_for_pause("mobile_no", "looks personal", "classification.json")
+        status, body = changing.ready()
+        assert (status, "looks personal" in body) == (503, True)
+        assert changing.state() == state
+        path = changing.folder / "ranger-policies" / "classification.json"
         known = json.loads(path.read_text())
         known["columns"][SOURCE] = {"mobile_no": ["CONTACT"]}
         path.write_text(json.dumps(known))
-        scene.arrives(12, "after")
-        assert scene.ready()[0] == 200
-    assert "0123456789" not in (scene.folder / "runner.log").read_text()
+        changing.wait_for_row(12, "after")
+        assert changing.ready()[0] == 200
+    assert "0123456789" not in (changing.folder / "runner.log").read_text()
 
 
-def test_renamed_column_pauses_and_loses_nothing(scene: Scene) -> None:
-    with scene.running():
-        scene.change("INSERT INTO trap.changing VALUES (21, 'before', 1)")
-        scene.arrives(21, "before")
-        state = scene.state()
-        scene.change(
+def test_renamed_column_pauses_without_loss(changing: ChangingTable) -> None:
+    with changing.running():
+        changing.change("INSERT INTO trap.changing VALUES (21, 'before', 1)")
+        changing.wait_for_row(21, "before")
+        state = changing.state()
+        changing.change(
             "ALTER TABLE trap.changing RENAME COLUMN label TO title",
             "UPDATE trap.changing SET title = 'meanwhile'",
             "INSERT INTO trap.changing VALUES (22, 'new meanwhile', 2)",
         )
-        scene.pauses("changing", "label (text)", "probably renamed to title", "schema")
-        code, said = scene.call("check", "--mapping", "changing", "--json")
-        (result,) = json.loads(said)
+        changing.wait_for_pause("changing", "label (text)", "probably renamed to title", "schema")
+        code, output = changing.call("check", "--mapping", "changing", "--json")
+        (result,) = json.loads(output)
         assert (code, result["result"]) == (1, "refused")
-        assert scene.state() == state
-        scene.change(
+        assert changing.state() == state
+        changing.change(
             "ALTER TABLE trap.changing RENAME COLUMN title TO label",
             "INSERT INTO trap.changing VALUES (23, 'after', 3)",
         )
-        scene.arrives(23, "after")
-        scene.arrives(22, "new meanwhile")
-        scene.arrives(21, "meanwhile")
-        assert scene.call("check", "--mapping", "changing")[0] == 0
+        changing.wait_for_row(23, "after")
+        changing.wait_for_row(22, "new meanwhile")
+        changing.wait_for_row(21, "meanwhile")
+        assert changing.call("check", "--mapping", "changing")[0] == 0
 
 
-def test_dropped_one_as_well_even_over_restart(scene: Scene) -> None:
-    with scene.running():
-        scene.change("INSERT INTO trap.changing VALUES (31, 'before', 1)")
-        scene.arrives(31, "before")
-    state = scene.state()
-    scene.change(
+def test_dropped_column_pauses_until_accepted(changing: ChangingTable) -> None:
+    with changing.running():
+        changing.change("INSERT INTO trap.changing VALUES (31, 'before', 1)")
+        changing.wait_for_row(31, "before")
+    state = changing.state()
+    changing.change(
         "ALTER TABLE trap.changing DROP COLUMN amount",
         "INSERT INTO trap.changing VALUES (32, 'after')",
     )
-    with scene.running():
-        scene.pauses("column amount (bigint)", "is gone", "schema accept changing")
-        assert scene.state() == state
-        code, said = scene.call("accept", "changing")
-        assert code == 0, said
-        scene.arrives(32, "after")
-        assert scene.state()[2] == state[2]
-        assert row(scene.target, "SELECT amount FROM changing WHERE id = 31") == (1,)
+    with changing.running():
+        changing.wait_for_pause("column amount (bigint)", "is gone", "schema accept changing")
+        assert changing.state() == state
+        code, output = changing.call("accept", "changing")
+        assert code == 0, output
+        changing.wait_for_row(32, "after")
+        assert changing.state()[2] == state[2]
+        assert row(changing.target, "SELECT amount FROM changing WHERE id = 31") == (1,)
 
 
-def test_a_narrowed_one_is_accepted_by_a_person(scene: Scene) -> None:
-    with scene.running():
-        scene.change("INSERT INTO trap.changing VALUES (41, 'before', 1)")
-        scene.arrives(41, "before")
-        scene.change(
+def test_narrowed_column_pauses_until_accepted(changing: ChangingTable) -> None:
+    with changing.running():
+        changing.change("INSERT INTO trap.changing VALUES (41, 'before', 1)")
+        changing.wait_for_row(41, "before")
+        changing.change(
             "ALTER TABLE trap.changing ALTER COLUMN amount TYPE INT",
             "INSERT INTO trap.changing VALUES (42, 'after', 2)",
         )
-        scene.pauses("column amount", "was narrowed: bigint -> int")
-        assert row(scene.target, "SELECT count(*) FROM changing WHERE id = 42") == (0,)
-        code, said = scene.call("accept", "changing")
-        assert (code, "accepted: column amount" in said) == (0, True)
-        scene.arrives(42, "after")
+        changing.wait_for_pause("column amount", "was narrowed: bigint -> int")
+        assert row(changing.target, "SELECT count(*) FROM changing WHERE id = 42") == (0,)
+        code, output = changing.call("accept", "changing")
+        assert (code, "accepted: column amount" in output) == (0, True)
+        changing.wait_for_row(42, "after")
 
 
-def test_what_the_catalog_says_is_what_debezium_writes(stack: StackUnderTest) -> None:
-    """A check without a registry is worth as much as one with it."""
+def test_catalog_schema_equals_debezium_schema(stack: StackUnderTest) -> None:
+    """A check against the catalog is as reliable as one against the registry."""
     registry = SchemaCache(Registry(url=stack.registry))
     table = Table.parse("smart_warehouse.trap.shapes")
     with stack.admin("smart_warehouse") as connection:

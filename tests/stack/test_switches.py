@@ -1,4 +1,4 @@
-"""A mapping is turned off by each of three ways, alone, and catches up when it is on again."""
+"""A mapping is turned off in each of three ways, and catches up when it is on again."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
         (by_configuration, "043000000000"),
     ],
 )
-def test_off_stops_this_flow_and_no_other(
+def test_disabled_mapping_stops_alone(
     stack: StackUnderTest, databases: Any, tmp_path: Path, way: Way, number: str
 ) -> None:
     warehouse, portal = databases
@@ -83,7 +83,7 @@ def test_off_stops_this_flow_and_no_other(
         eventually(lambda: row(portal, profile, record) == ("Ravi",))
 
 
-MOVING = """
+PLUGIN = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
 
 
@@ -111,15 +111,15 @@ py-modules = ["sink_moving"]
 """
 
 
-def test_installed_package_is_in_pipeline_after_restart(
+def test_installed_plugin_runs_after_restart(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
-    """`pip install ./anything` and a restart, and no other edit anywhere."""
+    """`pip install` and a restart are enough; no file is edited."""
     warehouse, portal = databases
     package, site = tmp_path / "anything", tmp_path / "site"
     package.mkdir()
     (package / "pyproject.toml").write_text(PROJECT)
-    (package / "sink_moving.py").write_text(MOVING)
+    (package / "sink_moving.py").write_text(PLUGIN)
     portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, label varchar(200))")
     portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dropped_in TO sink_writer")
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")

@@ -1,4 +1,4 @@
-"""All twelve flows on the real stack, and the specification's own computation of every target."""
+"""All twelve flows on the real stack, compared with the specification's expected targets."""
 
 from collections import Counter
 
@@ -6,121 +6,128 @@ import pytest
 
 from ..oracle import history
 from ..oracle.targets import TARGETS
-from . import fresh, latency, story_portal, story_warehouse
+from . import fresh, latency, portal_changes, warehouse_changes
 from .arena import describe_differences
-from .cast import Cast
 from .people import People
-from .scene import Scene
+from .scenario import Scenario
+from .scenario_data import ScenarioData
 
 pytestmark = pytest.mark.stack
 
 FAMILIES = 200
 BATCHES = ("schemes", "golden-records", "profiles", "user-behavior", "feedback")
-# What citizens write is what golden-records reads.
+# `golden-records` reads what `citizens` writes, so it comes later.
 EVENTS = (
     "citizens", "golden-records", "profiles", "eligibility-snapshots", "benefit-forecasts",
     "decisions", "alerts", "applications", "documents",
 )  # fmt: skip
-BROKEN = Counter(story_warehouse.BROKEN) + Counter(story_portal.BROKEN)
+INVALID_ROWS = Counter(warehouse_changes.INVALID_ROWS) + Counter(portal_changes.INVALID_ROWS)
 CAPTURE = ("warehouse", "citizen")
 SETTLE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def scene(stack, tmp_path_factory):
-    """The scenario as far as it has come: the tests of this module follow each other."""
+def scenario(stack, tmp_path_factory):
+    """The scenario, which the tests of this module continue one after the other."""
     log = tmp_path_factory.mktemp("runner") / "log"
-    with fresh.arena(stack, log, FAMILIES) as arena:
-        cast = Cast(warehouse=arena.warehouse, citizen=arena.citizen, people=People(5))
-        yield Scene(arena=arena, cast=cast)
+    with fresh.deploy(stack, log, FAMILIES) as deployment:
+        data = ScenarioData(
+            warehouse=deployment.warehouse, citizen=deployment.citizen, people=People(5)
+        )
+        yield Scenario(deployment=deployment, data=data)
 
 
 @pytest.fixture(scope="module")
-def begun(scene):
-    """What the story is at after the twelve flows agreed three times."""
-    cast = scene.cast
-    story_warehouse.before(cast)
-    with scene.arena.runner():
-        agrees(scene, "the demo data", full=BATCHES)
-        keys = latency.probe(cast)
-        warehouse, portal = story_warehouse.first(cast), story_portal.first(cast)
-        agrees(scene, "the first changes")
-        story_warehouse.second(cast, warehouse)
-        story_portal.second(cast, portal)
-        agrees(scene, "the second changes")
-        story_portal.third(cast, portal)
-        agrees(scene, "one who leaves", full=BATCHES)
+def first_keys(scenario):
+    """Keys of probes and rows, after the targets have matched the specification four times."""
+    data = scenario.data
+    warehouse_changes.initial_schemes(data)
+    with scenario.deployment.runner():
+        assert_targets_match(scenario, "the demo data", full=BATCHES)
+        keys = latency.probe(data)
+        warehouse, portal = (
+            warehouse_changes.first_changes(data),
+            portal_changes.first_changes(data),
+        )
+        assert_targets_match(scenario, "the first changes")
+        warehouse_changes.second_changes(data, warehouse)
+        portal_changes.second_changes(data, portal)
+        assert_targets_match(scenario, "the second changes")
+        portal_changes.third_changes(data, portal)
+        assert_targets_match(scenario, "a deleted citizen", full=BATCHES)
     return keys, warehouse, portal
 
 
-def test_twelve_flows_agree_within_their_limits(scene, begun, stack):
-    keys, *_ = begun
-    taken = dict(latency.measured(scene.cast, keys))
-    scene.report(taken, stack.stack.layout.home / "scenario.txt")
+def test_twelve_flows_match_within_latency_limits(scenario, first_keys, stack):
+    keys, *_ = first_keys
+    latencies = dict(latency.measure(scenario.data, keys))
+    scenario.report(latencies, stack.stack.layout.home / "scenario.txt")
     slow = {
         flow: seconds
-        for flow, seconds in taken.items()
+        for flow, seconds in latencies.items()
         if latency.percentile(seconds, 95) > latency.FLOWS[flow].limit
     }
     assert not slow
 
 
-@pytest.mark.usefixtures("begun")
-def test_every_broken_rule_is_dead_letter_and_counted(scene):
-    """Once for each event, and once more for each batch that finds the row still broken."""
-    assert scene.dead_letters() == scene.counted()
-    again = {name for name in BROKEN if name in BATCHES}
-    assert {name: rows for name, rows in scene.dead_letters().items() if name not in again} == {
-        name: rows for name, rows in BROKEN.items() if name not in again
-    }
-    assert all(scene.dead_letters()[name] > BROKEN[name] for name in again)
-    assert all("breaks rule '" in error for error in scene.errors())
+@pytest.mark.usefixtures("first_keys")
+def test_each_broken_rule_is_counted_dead_letter(scenario):
+    """Each event counts once, and each batch that reads the row counts it once more."""
+    assert scenario.dead_letters() == scenario.rule_counts()
+    batch_mappings = {name for name in INVALID_ROWS if name in BATCHES}
+    assert {
+        name: rows for name, rows in scenario.dead_letters().items() if name not in batch_mappings
+    } == {name: rows for name, rows in INVALID_ROWS.items() if name not in batch_mappings}
+    assert all(scenario.dead_letters()[name] > INVALID_ROWS[name] for name in batch_mappings)
+    assert all("breaks rule '" in error for error in scenario.errors())
 
 
-@pytest.mark.usefixtures("begun")
-def test_alert_without_recipient_is_deferred(scene):
-    assert scene.dead_letters("PARKED")["alerts"] == 1
+@pytest.mark.usefixtures("first_keys")
+def test_alert_without_recipient_is_deferred(scenario):
+    assert scenario.dead_letters("PARKED")["alerts"] == 1
 
 
-def test_changes_that_carry_nothing_write_nothing(scene, begun):
-    _, warehouse, portal = begun
-    before = scene.writers()
-    with scene.arena.runner():
-        story_portal.idle(scene.cast, portal)
-        story_warehouse.idle(scene.cast, warehouse)
-        left = scene.settle()
+def test_unmapped_changes_write_nothing(scenario, first_keys):
+    _, warehouse, portal = first_keys
+    before = scenario.row_writers()
+    with scenario.deployment.runner():
+        portal_changes.unmapped_changes(scenario.data, portal)
+        warehouse_changes.unmapped_changes(scenario.data, warehouse)
+        left = scenario.settle()
     assert not left, describe_differences(left)
-    assert scene.writers() == before
+    assert scenario.row_writers() == before
 
 
-def test_batches_stand_in_for_capture_that_is_down(scene, begun, stack):
-    _, warehouse, portal = begun
+def test_batches_replace_capture_during_outage(scenario, first_keys, stack):
+    _, warehouse, portal = first_keys
     for part in CAPTURE:
         stack.stop(part)
-    story_warehouse.unseen(scene.cast, warehouse)
-    story_portal.unseen(scene.cast, portal)
+    warehouse_changes.changes_without_capture(scenario.data, warehouse)
+    portal_changes.changes_without_capture(scenario.data, portal)
     for name in EVENTS:
-        scene.batch(name, "--full", tolerate=BROKEN[name])
-    left = scene.differences()
+        scenario.batch(name, "--full", tolerate=INVALID_ROWS[name])
+    left = scenario.differences()
     assert not left, describe_differences(left)
-    before = targets(scene)
+    before = targets(scenario)
     stack.revive()
-    with scene.arena.runner():
-        left = scene.settle()
+    with scenario.deployment.runner():
+        left = scenario.settle()
     assert not left, describe_differences(left)
-    assert targets(scene) == before
+    assert targets(scenario) == before
 
 
-def agrees(scene: Scene, after: str, *, full: tuple[str, ...] = ("schemes",)) -> None:
-    scene.arena.apply_all(SETTLE_SECONDS)
+def assert_targets_match(
+    scenario: Scenario, after: str, *, full: tuple[str, ...] = ("schemes",)
+) -> None:
+    scenario.deployment.apply_all(SETTLE_SECONDS)
     for name in BATCHES:
-        scene.batch(name, *["--full"] * (name in full), tolerate=BROKEN[name])
-    left = scene.settle()
+        scenario.batch(name, *["--full"] * (name in full), tolerate=INVALID_ROWS[name])
+    left = scenario.settle()
     assert not left, f"after {after}: {describe_differences(left)}"
 
 
-def targets(scene: Scene) -> dict[str, list[dict[str, object]]]:
-    """Every row of the targets, without the time at which it was written."""
+def targets(scenario: Scenario) -> dict[str, list[dict[str, object]]]:
+    """Return every row of the targets, without its synced_at."""
     queries = {flow: (target.query, target.in_portal) for flow, target in TARGETS.items()}
     queries["profile_data"] = "SELECT * FROM public.profile_data", True
     queries["eligibility_hints"] = "SELECT * FROM public.eligibility_hints", True
@@ -129,7 +136,7 @@ def targets(scene: Scene) -> dict[str, list[dict[str, object]]]:
         name: sorted(
             (
                 {**row, "synced_at": None}
-                for row in history.fetch_rows(scene.place(in_portal), query)
+                for row in history.fetch_rows(scenario.database(in_portal), query)
             ),
             key=str,
         )

@@ -1,7 +1,7 @@
-"""What Debezium writes for every type and value, recorded for the decoder's own tests.
+"""Debezium's messages for every type and value, recorded for the tests of the decoder.
 
-`--record` keeps the messages under tests/fixtures/debezium/types, one file a group, together with
-the text of each value as PostgreSQL prints it.
+`--record` writes the messages to tests/fixtures/debezium/types, one file for each group, together
+with the text of each value as PostgreSQL prints it.
 """
 
 import base64
@@ -36,9 +36,9 @@ def _prepare(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def capture(stack: StackUnderTest) -> Iterator[StackUnderTest]:
-    made = stack.capturing(typed.capture(_prepare))
-    made.revive()
-    yield made
+    capturing = stack.capturing(typed.capture(_prepare))
+    capturing.revive()
+    yield capturing
     stack.revive()
 
 
@@ -46,7 +46,7 @@ def capture(stack: StackUnderTest) -> Iterator[StackUnderTest]:
 def test_every_value_is_captured(
     capture: StackUnderTest, group: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each column of each row is in its event, and nothing is NULL that the source has."""
+    """Each column of each row is in its event, and only a NULL of the source is NULL."""
     rows = list(typed.rows(group))
     with capture.admin("smart_warehouse") as connection:
         for number, row in enumerate(rows):
@@ -78,7 +78,7 @@ def _save(
         for number in (message.key_schema_id, message.value_schema_id)
         if number is not None
     }
-    kept = {
+    recording = {
         "fact": "each message's row, and how PostgreSQL prints it",
         "texts": {
             str(number): {name: text for name, text in row.items() if text is not None}
@@ -88,7 +88,7 @@ def _save(
         "messages": [_encoded(message) for message in messages],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(recording, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _encoded(message: Message) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""Statements that the load runs."""
+"""INSERT, UPDATE and DELETE statements for rows given as dictionaries."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, LiteralString
@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 Remember = Callable[[], None]
-"""What the load has to remember once its transaction is committed."""
+"""Updates the load's known state; called after the transaction is committed."""
 Action = Callable[[psycopg.Connection], Remember | None]
 
 
@@ -37,7 +37,7 @@ def delete(connection: psycopg.Connection, table: str, key: tuple[str, Any]) -> 
 
 
 def column(connection: psycopg.Connection, query: LiteralString) -> list[Any]:
-    """The only column of a query's rows."""
+    """Return the values of a query's only column."""
     found = connection.execute(sql.SQL(query))
     return [value for (value,) in found]
 

@@ -35,7 +35,7 @@ def loaded(postgres):
         plan = Plan(families=50, seed=1, as_of=datetime.now(UTC).replace(tzinfo=None))
         demo.load(dsns, plan, if_empty=False, advance=lambda _: None)
         load = Load(warehouse=warehouse, citizen=citizen, people=People(7), rate=1)
-        load.look()
+        load.prepare()
         for _ in range(ACTIONS):
             load.act()
         yield load

@@ -16,7 +16,7 @@ import org.apache.ranger.plugin.util.JsonUtilsV2;
 import org.apache.ranger.plugin.util.RangerRoles;
 import org.apache.ranger.plugin.util.ServicePolicies;
 
-/** Asks Ranger's own policy engine: a file of suites in, a line of JSON for each request out. */
+/** Prints the decisions of Ranger's policy engine: reads suites, writes a JSON line per request. */
 public class Oracle {
     private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -30,7 +30,7 @@ public class Oracle {
         }
         System.out.print(out);
         System.out.flush();
-        System.exit(0); // the engines' threads would go on
+        System.exit(0); // the engines' threads are still running
     }
 
     private static RangerBasePlugin engine(JsonNode content) throws Exception {
@@ -52,18 +52,18 @@ public class Oracle {
             .forEachRemaining(level -> resource.setValue(level.getKey(), level.getValue().asText()));
         Set<String> groups = new HashSet<>();
         request.get("groups").forEach(group -> groups.add(group.asText()));
-        RangerAccessRequestImpl asked = new RangerAccessRequestImpl(
+        RangerAccessRequestImpl accessRequest = new RangerAccessRequestImpl(
             resource, "select", request.path("user").asText(null), groups, null);
         if (request.hasNonNull("time")) {
-            asked.setAccessTime(Date.from(Instant.parse(request.get("time").asText())));
+            accessRequest.setAccessTime(Date.from(Instant.parse(request.get("time").asText())));
         }
-        RangerAccessResult found = engine.evalDataMaskPolicies(asked, null);
+        RangerAccessResult result = engine.evalDataMaskPolicies(accessRequest, null);
         ObjectNode answer = JSON.createObjectNode();
-        answer.put("policyId", found.getPolicyId());
-        answer.put("policyVersion", found.getPolicyVersion());
-        answer.put("maskType", found.getMaskType());
-        answer.put("maskedValue", found.getMaskedValue());
-        answer.put("maskEnabled", found.isMaskEnabled());
+        answer.put("policyId", result.getPolicyId());
+        answer.put("policyVersion", result.getPolicyVersion());
+        answer.put("maskType", result.getMaskType());
+        answer.put("maskedValue", result.getMaskedValue());
+        answer.put("maskEnabled", result.isMaskEnabled());
         return answer;
     }
 }

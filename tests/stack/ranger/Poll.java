@@ -6,7 +6,7 @@ import org.apache.ranger.plugin.policyengine.RangerAccessResourceImpl;
 import org.apache.ranger.plugin.policyengine.RangerAccessResult;
 import org.apache.ranger.plugin.service.RangerBasePlugin;
 
-/** Lets Ranger's own client fetch policies from an Admin, and tells of a column until it changes. */
+/** Polls an Admin with Ranger's client; prints a column's mask until the awaited policy version. */
 public class Poll {
     public static void main(String[] arguments) throws Exception {
         String prefix = "ranger.plugin.sink.";
@@ -26,8 +26,8 @@ public class Poll {
         while (!last.startsWith(arguments[5])) {
             RangerAccessResourceImpl resource = new RangerAccessResourceImpl();
             String[] levels = {"database", "schema", "table", "column"};
-            for (int at = 0; at < levels.length; at++) {
-                resource.setValue(levels[at], names[at]);
+            for (int i = 0; i < levels.length; i++) {
+                resource.setValue(levels[i], names[i]);
             }
             RangerAccessResult found = engine.evalDataMaskPolicies(
                 new RangerAccessRequestImpl(resource, "select", null, Set.of(arguments[4]), null),

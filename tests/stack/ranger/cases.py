@@ -1,4 +1,4 @@
-"""Policies and requests made up at random, from a small world in which they often meet."""
+"""Random policies and requests over a few names, so that policies often match."""
 
 import json
 import random
@@ -17,7 +17,7 @@ DEFINITION = json.loads((OWN / "servicedef-sink.json").read_text())
 DATABASES, SCHEMAS, TABLES = ("w", "c"), ("public", "decision"), ("people", "orders")
 COLUMNS = ("aa", "ab", "ba", "abb", "aab", "zz")
 LEVELS = ("database", "schema", "table", "column")
-WORLD: tuple[Sequence[str], ...] = (DATABASES, SCHEMAS, TABLES, COLUMNS)
+NAMES: tuple[Sequence[str], ...] = (DATABASES, SCHEMAS, TABLES, COLUMNS)
 USERS = ("asha", "ravi")
 GROUPS = ("north", "south", "East", "east")
 EXPRESSIONS = ("'HIDDEN'", "show_last({col}, 4, '****-')", "show_email({col})")
@@ -29,12 +29,12 @@ REQUESTS = 20
 
 
 def policy_sets(seed: int) -> Iterator[dict[str, Any]]:
-    """Sets of policies without end, in the form that Ranger's plugins download."""
-    chance = random.Random(seed)
+    """Yield random sets of policies, in the format that Ranger's plugins download."""
+    rng = random.Random(seed)
     for number in range(1_000_000):
-        # Ties are refused unless they agree, so most sets have few policies of one kind.
-        kinds = chance.sample(KINDS, chance.choice((1, 1, 2, 3)))
-        policies = [_policy(chance, at + 1, kinds) for at in range(chance.randint(1, 5))]
+        # Contradicting policies are refused, so most sets have only a few kinds of masks.
+        kinds = rng.sample(KINDS, rng.choice((1, 1, 2, 3)))
+        policies = [_policy(rng, n + 1, kinds) for n in range(rng.randint(1, 5))]
         yield {
             "serviceName": "sink_test",
             "serviceId": 1,
@@ -44,48 +44,54 @@ def policy_sets(seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _policy(chance: random.Random, number: int, kinds: Sequence[str]) -> dict[str, Any]:
-    items = [_item(chance, kinds) for _ in range(chance.choice((1, 1, 2, 3)))]
+def _policy(rng: random.Random, number: int, kinds: Sequence[str]) -> dict[str, Any]:
+    items = [_item(rng, kinds) for _ in range(rng.choice((1, 1, 2, 3)))]
     return {
         "id": number,
-        "version": chance.randint(1, 9),
-        "name": f"{chance.choice('abcABC')}-{number}",
+        "version": rng.randint(1, 9),
+        "name": f"{rng.choice('abcABC')}-{number}",
         "service": "sink_test",
-        "isEnabled": chance.random() > 0.15,
+        "isEnabled": rng.random() > 0.15,
         "policyType": 1,
-        "policyPriority": int(chance.random() < 0.3),
+        "policyPriority": int(rng.random() < 0.3),
         "resources": {
-            "database": _names(chance, DATABASES),
-            "schema": _names(chance, SCHEMAS),
-            "table": _names(chance, TABLES),
-            "column": _names(chance, COLUMNS),
+            "database": _names(rng, DATABASES),
+            "schema": _names(rng, SCHEMAS),
+            "table": _names(rng, TABLES),
+            "column": _names(rng, COLUMNS),
         },
         "dataMaskPolicyItems": items,
     }
 
 
-def _names(chance: random.Random, known: Sequence[str]) -> dict[str, Any]:
-    values = [_pattern(chance, name) for name in chance.sample(known, chance.choice((1, 1, 2)))]
-    return {"values": values, "isExcludes": chance.random() < 0.15}
+def _names(rng: random.Random, known: Sequence[str]) -> dict[str, Any]:
+    values = [_pattern(rng, name) for name in rng.sample(known, rng.choice((1, 1, 2)))]
+    return {"values": values, "isExcludes": rng.random() < 0.15}
 
 
-def _pattern(chance: random.Random, name: str) -> str:
-    at = chance.randrange(len(name))
-    return chance.choice(
+def _pattern(rng: random.Random, name: str) -> str:
+    index = rng.randrange(len(name))
+    return rng.choice(
         (
             *(name, name, name.upper(), name.capitalize()),
-            *("*", f"{name[:at]}*", f"*{name[at:]}", f"{name[:at]}?{name[at + 1 :]}", f"{name}?"),
+            *(
+                "*",
+                f"{name[:index]}*",
+                f"*{name[index:]}",
+                f"{name[:index]}?{name[index + 1 :]}",
+                f"{name}?",
+            ),
         )
     )
 
 
-def _item(chance: random.Random, kinds: Sequence[str]) -> dict[str, Any]:
-    kind = chance.choice(kinds)
+def _item(rng: random.Random, kinds: Sequence[str]) -> dict[str, Any]:
+    kind = rng.choice(kinds)
     info = {"dataMaskType": kind}
     if kind == "CUSTOM":
-        info["valueExpr"] = chance.choice(EXPRESSIONS)
-    users = chance.sample(USERS, chance.choice((0, 0, 1, 2)))
-    groups = chance.sample((*GROUPS, "public"), chance.choice((0, 1, 1, 2)))
+        info["valueExpr"] = rng.choice(EXPRESSIONS)
+    users = rng.sample(USERS, rng.choice((0, 0, 1, 2)))
+    groups = rng.sample((*GROUPS, "public"), rng.choice((0, 1, 1, 2)))
     if not users + groups:
         groups = ["north"]
     return {
@@ -97,34 +103,34 @@ def _item(chance: random.Random, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def requests(policies: Mapping[str, Any], seed: int) -> tuple[Request, ...]:
-    """Readers of one group, as targets are, of several, as people may be, and of none."""
-    chance = random.Random(seed)
-    return tuple(_request(chance, policies["policies"]) for _ in range(REQUESTS))
+    """Return requests of principals with one group, several groups, or none."""
+    rng = random.Random(seed)
+    return tuple(_request(rng, policies["policies"]) for _ in range(REQUESTS))
 
 
-def _request(chance: random.Random, policies: Sequence[Mapping[str, Any]]) -> Request:
-    names = [chance.choice(known) for known in WORLD]
-    if chance.random() < 0.8:  # else few would be anything that a policy speaks of
-        policy = chance.choice(policies)
-        names = [chance.choice(_within([policy], at) or [name]) for at, name in enumerate(names)]
-    spelled = [name.upper() if chance.random() < 0.1 else name for name in names]
+def _request(rng: random.Random, policies: Sequence[Mapping[str, Any]]) -> Request:
+    names = [rng.choice(known) for known in NAMES]
+    if rng.random() < 0.8:  # otherwise few requests would match a policy
+        policy = rng.choice(policies)
+        names = [rng.choice(_within([policy], at) or [name]) for at, name in enumerate(names)]
+    spelled = [name.upper() if rng.random() < 0.1 else name for name in names]
     return Request(
         resource=(spelled[0], spelled[1], spelled[2], spelled[3]),
-        user=chance.choice((None, None, *USERS, "eve")),
-        groups=frozenset(chance.sample(GROUPS, chance.choice((0, 1, 1, 1, 2)))),
+        user=rng.choice((None, None, *USERS, "eve")),
+        groups=frozenset(rng.sample(GROUPS, rng.choice((0, 1, 1, 1, 2)))),
     )
 
 
 def common(policies: Mapping[str, Any], numbers: Sequence[int]) -> list[Suite]:
-    """Each of two policies alone, asked by every reader about one column that both speak of.
+    """Return a suite for each policy, in which every principal requests a column that all match.
 
-    Nothing if no such column is known.
+    The list is empty if no such column is found.
     """
     pair = [policy for policy in policies["policies"] if policy["id"] in numbers]
     names = [name for at in range(len(LEVELS)) for name in _within(pair, at)[:1]]
     if len(names) < len(LEVELS):
         return []
-    asked = [
+    requests_ = [
         Request(
             resource=(names[0], names[1], names[2], names[3]),
             user=user,
@@ -132,16 +138,16 @@ def common(policies: Mapping[str, Any], numbers: Sequence[int]) -> list[Suite]:
         )
         for user, group in product((None, *USERS), ("", *GROUPS))
     ]
-    return [Suite({**policies, "policies": [policy]}, asked) for policy in pair]
+    return [Suite({**policies, "policies": [policy]}, requests_) for policy in pair]
 
 
 def _within(policies: Sequence[Mapping[str, Any]], at: int) -> list[str]:
-    """Names of a level that all the policies mean."""
+    """Return names of a resource level that all policies match."""
     patterns = [policy["resources"][LEVELS[at]] for policy in policies]
-    spelled = {value for pattern in patterns for value in pattern["values"]}
-    letters = sorted({*"".join(spelled).lower(), "q"} - {*"*?"})
-    filled = product(spelled, ("", *letters), letters)
-    made = {value.replace("*", few).replace("?", one) for value, few, one in filled}
-    known = sorted({*WORLD[at], "else", *(name for name in made if name)})
-    meant = [Pattern(tuple(it["values"]), it.get("isExcludes", False)) for it in patterns]
-    return [name for name in known if all(pattern.matches(name) for pattern in meant)]
+    values = {value for pattern in patterns for value in pattern["values"]}
+    characters = sorted({*"".join(values).lower(), "q"} - {*"*?"})
+    replacements = product(values, ("", *characters), characters)
+    matching = {text.replace("*", many).replace("?", one) for text, many, one in replacements}
+    known = sorted({*NAMES[at], "else", *(name for name in matching if name)})
+    parsed = [Pattern(tuple(one["values"]), one.get("isExcludes", False)) for one in patterns]
+    return [name for name in known if all(pattern.matches(name) for pattern in parsed)]

@@ -1,10 +1,10 @@
-"""The engine, once for all tests."""
+"""Ranger's engine, installed once for all tests."""
 
 import pytest
 
-from .engine import Ranger, installed
+from .engine import Ranger, install
 
 
 @pytest.fixture(scope="session")
 def ranger() -> Ranger:
-    return installed()
+    return install()

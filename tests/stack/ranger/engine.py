@@ -1,4 +1,4 @@
-"""Apache Ranger's own policy engine: fetched, compiled against and asked."""
+"""Installs Apache Ranger's policy engine and queries its decisions."""
 
 import fcntl
 import hashlib
@@ -18,13 +18,13 @@ from sink_stack.progress import Reporter
 HERE = Path(__file__).parent
 SOURCES = ("Oracle.java", "Poll.java")
 SECONDS = 120
-# Recurrences aside, which nobody uses here, only the zone decides what the engine makes of a time.
+# The engine evaluates validity schedules in the JVM's time zone.
 JVM = ("-Duser.timezone=UTC", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m")
 
 
 @dataclass(frozen=True)
 class Request:
-    """Who asks for which column."""
+    """A request of a user with groups for a column."""
 
     resource: tuple[str, str, str, str]
     user: str | None = None
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """What an engine says of a request."""
+    """The decision of an engine for a request."""
 
     kind: str | None = None
     expression: str | None = None
@@ -49,7 +49,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Suite:
-    """One set of policies, in the form that plugins download, and what is asked of it."""
+    """A set of policies, in the format that plugins download, and requests for its decisions."""
 
     policies: Mapping[str, Any]
     requests: Sequence[Request] = field(default_factory=tuple)
@@ -57,29 +57,32 @@ class Suite:
 
 @dataclass(frozen=True)
 class Ranger:
-    """The engine's jars and our two programs for it."""
+    """The engine's JAR files and the two compiled programs that use it."""
 
     java: Path
     classes: Path
     jars: Path
 
     def decide(self, suites: Sequence[Suite], folder: Path) -> list[list[Decision]]:
-        """What Ranger decides, for each suite and request."""
+        """Return Ranger's decision for each suite and request."""
         path = folder / "suites.json"
         content = [
-            {"policies": suite.policies, "requests": [asked.record() for asked in suite.requests]}
+            {
+                "policies": suite.policies,
+                "requests": [request.record() for request in suite.requests],
+            }
             for suite in suites
         ]
         path.write_text(json.dumps(content))
-        told = subprocess.run(
+        run = subprocess.run(
             self.command("Oracle", str(path)),
             capture_output=True,
             text=True,
             timeout=SECONDS,
             check=False,
         )
-        assert told.returncode == 0, told.stderr[-4000:]
-        answers = iter([_decision(json.loads(line)) for line in told.stdout.splitlines()])
+        assert run.returncode == 0, run.stderr[-4000:]
+        answers = iter([_decision(json.loads(line)) for line in run.stdout.splitlines()])
         return [[next(answers) for _ in suite.requests] for suite in suites]
 
     def command(self, program: str, *arguments: str) -> list[str]:
@@ -97,8 +100,8 @@ def _decision(answer: Mapping[str, Any]) -> Decision:
     )
 
 
-def installed() -> Ranger:
-    """The engine, fetched and compiled once into the cache that all stacks share."""
+def install() -> Ranger:
+    """Download the engine and compile the programs, once, into the cache of all stacks."""
     found = layout.find(os.environ)
     found.make()
     versions = envfile.load(found.root / "compose" / "versions.env")
@@ -128,11 +131,11 @@ def installed() -> Ranger:
 
 
 def _compile(java: Path, ecj: Path, jars: Path, sources: Sequence[Path], target: Path) -> None:
-    """With Eclipse's compiler: it needs a Java runtime only, no JDK."""
+    """Compile with Eclipse's compiler, which needs only a Java runtime, not a JDK."""
     part = target.with_name(target.name + ".part")
     libraries = os.pathsep.join(map(str, sorted(jars.glob("*.jar"))))
     command = [str(java), "-jar", str(ecj), "-proc:none", "-nowarn", "-source", "17"]
     command += ["-target", "17", "-cp", libraries, "-d", str(part), *map(str, sources)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
     part.rename(target)

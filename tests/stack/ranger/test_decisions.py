@@ -1,4 +1,4 @@
-"""Our decisions are those of Apache Ranger's own engine, but where we refuse to decide."""
+"""The runner's decisions equal those of Apache Ranger's engine, except where it refuses."""
 
 import json
 import re
@@ -26,7 +26,7 @@ AMBIGUOUS = re.compile(r"policies (\d+) .* and (\d+) .* decide differently")
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a set of policies with our own reader."""
+    """Return a function that loads a set of policies with the runner's own reader."""
     (tmp_path / "servicedef-sink.json").write_text(json.dumps(DEFINITION))
     (tmp_path / "classification.json").write_text('{"tags": {}, "columns": {}}')
 
@@ -37,18 +37,18 @@ def read(tmp_path):
     return read
 
 
-def ours(policies: Policies, asked: Request) -> Decision:
-    mask = policies.decide(ColumnName(*asked.resource), Principal(asked.user, asked.groups))
+def own_decision(policies: Policies, request: Request) -> Decision:
+    mask = policies.decide(ColumnName(*request.resource), Principal(request.user, request.groups))
     if mask is None:
         return Decision()
     return Decision(mask.kind.value, mask.expression, mask.policy_id, mask.policy_version)
 
 
-def test_random_cases_are_decided_as_by_ranger(ranger: Ranger, read, tmp_path):
-    """The same mask, expression, policy and version for the same reader and column.
+def test_random_decisions_equal_ranger_decisions(ranger: Ranger, read, tmp_path):
+    """Mask, expression, policy and version are equal for each principal and column.
 
-    The one difference is on purpose: for a person whose groups two policies tell apart, Ranger
-    takes the broader policy and ours refuses; then one of the two is what Ranger took.
+    One difference is intended: if two policies decide differently for the groups of a user, Ranger
+    takes the broader one and the runner refuses. Ranger's policy is one of those two.
     """
     suites, own, refused = [], [], Counter()
     for policies in policy_sets(SEED):
@@ -64,12 +64,12 @@ def test_random_cases_are_decided_as_by_ranger(ranger: Ranger, read, tmp_path):
     theirs = ranger.decide(suites, tmp_path)
     kinds: Counter[str | None] = Counter()
     for suite, mine, answers in zip(suites, own, theirs, strict=True):
-        for asked, answer in zip(suite.requests, answers, strict=True):
+        for request, answer in zip(suite.requests, answers, strict=True):
             try:
-                assert ours(mine, asked) == answer, (asked, suite.policies["policies"])
-            except PolicyError as fault:
-                between = re.findall(r"policies (\d+) and (\d+)", str(fault))[0]
-                assert len(asked.groups) + (asked.user is not None) > 1
+                assert own_decision(mine, request) == answer, (request, suite.policies["policies"])
+            except PolicyError as error:
+                between = re.findall(r"policies (\d+) and (\d+)", str(error))[0]
+                assert len(request.groups) + (request.user is not None) > 1
                 assert str(answer.policy_id) in between
                 refused["refused"] += 1
             else:
@@ -81,29 +81,29 @@ def test_random_cases_are_decided_as_by_ranger(ranger: Ranger, read, tmp_path):
 
 
 def refused_pairs(read) -> tuple[list[list[Suite]], int]:
-    """Pairs of policies that our reader refuses, and for how many no column was found."""
-    pairs, doubted = [], 0
+    """Return refused pairs of policies, and the number of pairs without a common column."""
+    pairs, unresolved = [], 0
     for policies in policy_sets(SEED + 1):
         try:
             read(policies)
-        except PolicyError as fault:
-            one, other = AMBIGUOUS.findall(str(fault))[0]
+        except PolicyError as error:
+            one, other = AMBIGUOUS.findall(str(error))[0]
             suites = common(policies, [int(one), int(other)])
-            doubted += not suites
+            unresolved += not suites
             pairs += [suites] if suites else []
         if len(pairs) == REFUSED:
             break
-    return pairs, doubted
+    return pairs, unresolved
 
 
 def test_refused_policies_are_ambiguous_for_ranger(ranger: Ranger, read, tmp_path):
-    """Each of the two policies, alone, makes Ranger decide otherwise for one reader.
+    """Each of the two policies alone leads Ranger to another decision for some principal.
 
-    The rest is for names longer than those tried, and where several excluded names together leave
-    nothing, of which ours is in doubt.
+    A few pairs stay unresolved: they match only longer names than those tried, or the names that
+    they exclude may leave none.
     """
-    pairs, doubted = refused_pairs(read)
-    assert doubted < REFUSED / 20
+    pairs, unresolved = refused_pairs(read)
+    assert unresolved < REFUSED / 20
     answers = iter(ranger.decide([suite for pair in pairs for suite in pair], tmp_path))
     for pair in pairs:
         both = zip(next(answers), next(answers), strict=True)
@@ -113,13 +113,13 @@ def test_refused_policies_are_ambiguous_for_ranger(ranger: Ranger, read, tmp_pat
         ), [suite.policies["policies"] for suite in pair]
 
 
-def shipped() -> dict:
+def repository_policies() -> dict:
     policies = json.loads((OWN / "policies.json").read_text())
     return {"serviceDef": DEFINITION, **policies}
 
 
 def catalog() -> list[ColumnName]:
-    """Every column of both databases, as their DDL creates them."""
+    """Return every column that the DDL of both databases creates."""
     found = []
     for database in ("smart_warehouse", "smart_citizen"):
         path = Path(__file__).parents[3] / "compose" / "sql" / database / "10-tables.sql"
@@ -128,26 +128,30 @@ def catalog() -> list[ColumnName]:
             body = re.sub(r"\([^()]*\)", "", re.sub(r"\([^()]*\)", "", table[3]))
             words = [part.split()[0].strip('"') for part in body.split(",") if part.strip()]
             columns = [word for word in words if not word.isupper()]
-            found += [ColumnName(database, table[1] or "public", table[2], it) for it in columns]
+            found += [
+                ColumnName(database, table[1] or "public", table[2], column) for column in columns
+            ]
     return found
 
 
-def test_shipped_policies_decide_as_ranger_does(ranger, tmp_path):
+def test_repository_policies_decide_as_ranger(ranger, tmp_path):
     policies = load_policies(OWN)
-    people = policies.files.people
-    readers = [
+    users = policies.files.people
+    principals = [
         Principal(groups=frozenset({g})) for g in ("smart_citizen", "smart_warehouse", "else")
     ]
-    readers += [Principal(user, groups) for user, groups in people.items()]
+    principals += [Principal(user, groups) for user, groups in users.items()]
     columns = catalog()
     assert len(columns) > 180
-    asked = [Request(tuple(name), who.user, who.groups) for name in columns for who in readers]
-    (theirs,) = ranger.decide([Suite(shipped(), asked)], tmp_path)
-    assert [ours(policies, request) for request in asked] == theirs
+    requests_ = [
+        Request(tuple(name), one.user, one.groups) for name in columns for one in principals
+    ]
+    (theirs,) = ranger.decide([Suite(repository_policies(), requests_)], tmp_path)
+    assert [own_decision(policies, request) for request in requests_] == theirs
     assert sum(answer.kind is not None for answer in theirs) > 40
 
 
-# -- where ours differs on purpose: Ranger decides, and we refuse to start ------------------------
+# -- intended differences: Ranger decides, and the runner refuses to start -------------------------
 
 
 def one_policy(**changes) -> dict:
@@ -157,7 +161,7 @@ def one_policy(**changes) -> dict:
         **policies["policies"][0],
         "isEnabled": True,
         "resources": {level: {"values": [name]} for level, name in levels.items()},
-        "dataMaskPolicyItems": [an_item("MASK_NULL")],
+        "dataMaskPolicyItems": [mask_item("MASK_NULL")],
     }
     return {**policies, "policies": [policy | changes]}
 
@@ -166,14 +170,14 @@ COLUMN = ("w", "public", "people", "aa")
 NORTH = Request(COLUMN, groups=frozenset({"north"}))
 
 
-def an_item(kind: str, **changes) -> dict:
+def mask_item(kind: str, **changes) -> dict:
     item = {"accesses": [{"type": "select", "isAllowed": True}], "groups": ["north"]}
     return item | {"dataMaskInfo": {"dataMaskType": kind}} | changes
 
 
 def test_unknown_mask_type_is_refused(ranger, read, tmp_path):
-    """Ranger answers with the type and no way to compute it; Hive then shows the value."""
-    policies = one_policy(dataMaskPolicyItems=[an_item("MASK_RANDOM")])
+    """Ranger returns the type without an expression, and Hive then shows the value unmasked."""
+    policies = one_policy(dataMaskPolicyItems=[mask_item("MASK_RANDOM")])
     assert ranger.decide([Suite(policies, [NORTH])], tmp_path)[0][0].kind == "MASK_RANDOM"
     with pytest.raises(PolicyError, match="no mask type 'MASK_RANDOM'"):
         read(policies)
@@ -193,7 +197,7 @@ def test_validity_window_is_refused(ranger, read, tmp_path):
 
 
 def test_field_ignored_by_ranger_is_refused(ranger, read, tmp_path):
-    """The override that was meant never happens, and nobody is told."""
+    """Ranger silently ignores the misspelled priority, so the intended override has no effect."""
     policies = one_policy(polcyPriority=1)
     assert ranger.decide([Suite(policies, [NORTH])], tmp_path)[0][0].kind == "MASK_NULL"
     with pytest.raises(PolicyError, match="polcyPriority"):
@@ -201,11 +205,11 @@ def test_field_ignored_by_ranger_is_refused(ranger, read, tmp_path):
 
 
 def test_contradicting_policies_are_refused(ranger, read, tmp_path):
-    """An exact NULL beside a broad MASK_NONE: in Ranger, the column is shown."""
+    """With an exact MASK_NULL and a broad MASK_NONE, Ranger shows the column unmasked."""
     narrow = one_policy()["policies"][0] | {"policyPriority": 0}
     wide = {level: {"values": ["*"]} for level in LEVELS}
     broad = narrow | {"id": 2, "name": "z", "resources": wide}
-    broad["dataMaskPolicyItems"] = [an_item("MASK_NONE")]
+    broad["dataMaskPolicyItems"] = [mask_item("MASK_NONE")]
     policies = one_policy() | {"policies": [narrow, broad]}
     assert ranger.decide([Suite(policies, [NORTH])], tmp_path)[0][0].policy_id == 2
     with pytest.raises(PolicyError, match="decide differently"):

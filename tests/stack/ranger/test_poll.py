@@ -1,4 +1,4 @@
-"""Ranger's own plugin client believes our stand-in for its Admin, and what we push into it."""
+"""Ranger's own plugin client works with the stand-in for its Admin, and with pushed policies."""
 
 import subprocess
 import threading
@@ -15,17 +15,17 @@ from .engine import SECONDS, Ranger
 pytestmark = pytest.mark.ranger
 
 
-def test_ranger_s_plugin_takes_up_what_we_pushed(ranger: Ranger, tmp_path):
-    """It polls, and decides by the policy as it was pushed."""
-    with admin() as made:
-        made.add_service(SERVICE, DEFINITION)
-        client = connect(admin_settings(made.url), SERVICE)
+def test_ranger_plugin_applies_pushed_policies(ranger: Ranger, tmp_path):
+    """The plugin polls the Admin and decides by the pushed policy."""
+    with admin() as server:
+        server.add_service(SERVICE, DEFINITION)
+        client = connect(admin_settings(server.url), SERVICE)
         policy = OURS["policies"][1]
         stored = client.create(policy)
         column = "smart_warehouse.public.golden_records.mobile_number"
-        command = ranger.command("Poll", made.url, str(tmp_path), SERVICE, column)
+        command = ranger.command("Poll", server.url, str(tmp_path), SERVICE, column)
         polling = subprocess.Popen(
-            [*command, "smart_citizen", f"{made.version + 1} "],
+            [*command, "smart_citizen", f"{server.version + 1} "],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -33,11 +33,11 @@ def test_ranger_s_plugin_takes_up_what_we_pushed(ranger: Ranger, tmp_path):
         timer = threading.Timer(SECONDS, polling.kill)
         timer.start()
         assert polling.stdout is not None
-        seen = [polling.stdout.readline().split()]
-        hidden = [{**policy["dataMaskPolicyItems"][0], "dataMaskInfo": {"dataMaskType": "MASK"}}]
-        client.update(stored["id"], {**policy, "dataMaskPolicyItems": hidden})
-        seen += [line.split() for line in polling.stdout]
+        decisions = [polling.stdout.readline().split()]
+        masked = [{**policy["dataMaskPolicyItems"][0], "dataMaskInfo": {"dataMaskType": "MASK"}}]
+        client.update(stored["id"], {**policy, "dataMaskPolicyItems": masked})
+        decisions += [line.split() for line in polling.stdout]
         timer.cancel()
         polling.stdout.close()
         assert polling.wait(SECONDS) == 0
-    assert seen == [[str(made.version - 1), "CUSTOM"], [str(made.version), "MASK"]]
+    assert decisions == [[str(server.version - 1), "CUSTOM"], [str(server.version), "MASK"]]

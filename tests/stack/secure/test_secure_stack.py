@@ -1,4 +1,4 @@
-"""All twelve flows with TLS and logins everywhere."""
+"""All twelve flows with TLS and logins on every connection."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ...chaos.search import Search
-from .. import fresh, story_portal, story_warehouse
-from ..cast import Cast
+from .. import fresh, portal_changes, warehouse_changes
 from ..people import People
-from ..scene import Scene
-from ..test_twelve_flows import BATCHES, SETTLE_SECONDS, agrees
-from .secured import SecureStack
+from ..scenario import Scenario
+from ..scenario_data import ScenarioData
+from ..test_twelve_flows import BATCHES, SETTLE_SECONDS, assert_targets_match
+from .secure_stack import SecureStack
 
 pytestmark = pytest.mark.stack
 
@@ -19,37 +19,42 @@ FAMILIES = 40
 
 
 @pytest.fixture(scope="module")
-def scene(stack: SecureStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scenario(stack: SecureStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     log = tmp_path_factory.mktemp("secure") / "runner.log"
-    with fresh.arena(stack, log, FAMILIES) as arena:
-        cast = Cast(warehouse=arena.warehouse, citizen=arena.citizen, people=People(5))
-        yield Scene(arena=arena, cast=cast)
+    with fresh.deploy(stack, log, FAMILIES) as deployment:
+        data = ScenarioData(
+            warehouse=deployment.warehouse, citizen=deployment.citizen, people=People(5)
+        )
+        yield Scenario(deployment=deployment, data=data)
 
 
 @pytest.fixture(scope="module")
-def agreed(scene: Scene) -> Scene:
-    """The twelve flows agree; the second runner reads by the other client of Kafka."""
-    story_warehouse.before(scene.cast)
-    with scene.arena.runner():
-        scene.arena.apply_all(SETTLE_SECONDS)
-    with scene.arena.runner():
-        story_warehouse.first(scene.cast)
-        story_portal.first(scene.cast)
-        agrees(scene, "the first changes", full=BATCHES)
-    return scene
+def matching(scenario: Scenario) -> Scenario:
+    """The scenario with matching targets; the second runner uses the other Kafka client."""
+    warehouse_changes.initial_schemes(scenario.data)
+    with scenario.deployment.runner():
+        scenario.deployment.apply_all(SETTLE_SECONDS)
+    with scenario.deployment.runner():
+        warehouse_changes.first_changes(scenario.data)
+        portal_changes.first_changes(scenario.data)
+        assert_targets_match(scenario, "the first changes", full=BATCHES)
+    return scenario
 
 
-def test_twelve_flows_agree_with_both_clients(agreed: Scene) -> None:
-    """The fixture has compared every target with the specification's own computation."""
-    assert {report["mapping"] for report in agreed.batches} == set(BATCHES)
+def test_twelve_flows_match_with_both_clients(matching: Scenario) -> None:
+    """The fixture has compared every target with the specification."""
+    assert {report["mapping"] for report in matching.batches} == set(BATCHES)
 
 
-def test_no_log_or_process_list_holds_secrets(stack: SecureStack, agreed: Scene) -> None:
+def test_no_log_or_command_line_contains_secret(stack: SecureStack, matching: Scenario) -> None:
     home, settings = stack.stack.layout.home, stack.settings
-    secrets = {f"password of {name}": text for name, text in stack.doors.passwords.items()}
+    secrets = {f"password of {name}": text for name, text in stack.listeners.passwords.items()}
     secrets |= {f"password of {role}": settings.password(role) for role in ("writer", "reader")}
     search = Search(secrets)
-    found = [*search.find_in_files(home / "logs"), *search.find_in_files(agreed.arena.log.parent)]
+    found = [
+        *search.find_in_files(home / "logs"),
+        *search.find_in_files(matching.deployment.log.parent),
+    ]
     for part in ("kafka", "registry", "postgres", "warehouse", "citizen"):
         running = stack.stack.supervisor.running(part)
         assert running is not None

@@ -1,4 +1,4 @@
-"""Who the scenario is about: made-up people of both databases, and what they do there."""
+"""The test data of the scenario: random people of both databases, and their records."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import psycopg
 from . import writes
 from .people import People
 
-LIKE: Mapping[str, Mapping[str, Any]] = {
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "public.profile_360": {"profile_data": {}, "vulnerability_level": "MEDIUM"},
     "public.scheme_master": {"scheme_name": "A scheme", "category": "HEALTH"},
     "eligibility.eligibility_snapshots": {"evaluation_status": "RULE_ELIGIBLE"},
@@ -31,40 +31,45 @@ _IN_PORTAL = frozenset(
 
 
 @dataclass(slots=True, kw_only=True)
-class Cast:
-    """Every statement is a transaction of its own, unless the caller opens one."""
+class ScenarioData:
+    """Writes rows of the scenario; each statement is a transaction, unless the caller opens one."""
 
     warehouse: psycopg.Connection
     citizen: psycopg.Connection
     people: People
     _serial: int = field(default=0)
 
-    def serial(self) -> int:
+    def next_serial(self) -> int:
         self._serial += 1
         return self._serial
 
-    def of(self, table: str) -> psycopg.Connection:
+    def connection_for(self, table: str) -> psycopg.Connection:
         return self.citizen if table in _IN_PORTAL else self.warehouse
 
     def insert(self, table: str, **columns: Any) -> None:
-        writes.insert(self.of(table), table, _adapted({**LIKE.get(table, {}), **columns}))
+        writes.insert(
+            self.connection_for(table), table, _adapted({**DEFAULTS.get(table, {}), **columns})
+        )
 
     def update(self, table: str, key: tuple[str, Any], **columns: Any) -> None:
-        writes.update(self.of(table), table, key, _adapted(columns))
+        writes.update(self.connection_for(table), table, key, _adapted(columns))
 
     def delete(self, table: str, key: tuple[str, Any]) -> None:
-        writes.delete(self.of(table), table, key)
+        writes.delete(self.connection_for(table), table, key)
 
     def golden(self, **columns: Any) -> str:
-        """A golden record with a number and an id of its own."""
+        """Insert a golden record with a new number and id; return its key."""
         key = self.people.uuid()
-        known = {"jan_aadhaar": self.people.number(), "citizen_id": f"RJ9{self.serial():07}"}
-        row = {**self.people.golden_values(), **known, **columns}
+        identity = {
+            "jan_aadhaar": self.people.number(),
+            "citizen_id": f"RJ9{self.next_serial():07}",
+        }
+        row = {**self.people.golden_values(), **identity, **columns}
         self.insert("public.golden_records", gr_id=key, **row)
         return key
 
     def account(self, number: str | None, **columns: Any) -> str:
-        """A verified, active citizen of the portal."""
+        """Insert a verified, active citizen of the portal; return its key."""
         key = self.people.uuid()
         states = {"verification_status": "VERIFIED", "status": "ACTIVE"}
         row = {**self.people.citizen_values(), **states, **columns}
@@ -72,13 +77,13 @@ class Cast:
         return key
 
     def person(self) -> str:
-        """A citizen whom the warehouse knows."""
+        """Insert a citizen with a golden record; return the citizen's key."""
         number = self.people.number()
         self.golden(jan_aadhaar=number)
         return self.account(number)
 
     def member(self, family: str, **columns: Any) -> str:
-        """A citizen whose family the portal knows."""
+        """Insert a citizen who belongs to a family; return the citizen's key."""
         citizen = self.person()
         self.insert("public.citizen_identity_map", citizen_id=citizen, family_id=family, **columns)
         return citizen
@@ -87,19 +92,19 @@ class Cast:
         self.insert("public.profile_360", gr_id=gr_id, **columns)
 
     def snapshot(self, family: str, code: str, score: str, **columns: Any) -> int:
-        """One evaluation; its number is returned."""
-        key = 90_000_000 + self.serial()
+        """Insert an eligibility evaluation; return its key."""
+        key = 90_000_000 + self.next_serial()
         scores = {"eligibility_score": score, "confidence_score": "0.5"}
         row = {"snapshot_id": key, "family_id": family, "scheme_code": code, **scores, **columns}
         self.insert("eligibility.eligibility_snapshots", **row)
         return key
 
     def forecast(self, family: str, **columns: Any) -> int:
-        key = 90_000_000 + self.serial()
+        key = 90_000_000 + self.next_serial()
         self.insert("forecast.benefit_forecasts", forecast_id=key, family_id=family, **columns)
         return key
 
-    def decide(self, application: str, **columns: Any) -> None:
+    def decision(self, application: str, **columns: Any) -> None:
         self.insert("decision.applications", application_id=application, **columns)
 
     def alert(self, family: str, **columns: Any) -> str:
@@ -107,8 +112,8 @@ class Cast:
         self.insert("alerts.ml_alert_outbox", alert_id=key, family_id=family, **columns)
         return key
 
-    def apply(self, citizen: str, **columns: Any) -> str:
-        """An application, under an id that may be given."""
+    def application(self, citizen: str, **columns: Any) -> str:
+        """Insert an application, with the `id` of `columns` if there is one; return its key."""
         key = str(columns.pop("id", None) or self.people.uuid())
         self.insert("public.service_applications", id=key, citizen_id=citizen, **columns)
         return key
@@ -118,12 +123,12 @@ class Cast:
         self.insert("public.documents", id=key, citizen_id=citizen, **columns)
         return key
 
-    def say(self, citizen: str, **columns: Any) -> str:
+    def feedback(self, citizen: str, **columns: Any) -> str:
         key = self.people.uuid()
         self.insert("public.feedback", id=key, citizen_id=citizen, **columns)
         return key
 
-    def click(self, citizen: str, day: str, **columns: Any) -> None:
+    def behaviour_event(self, citizen: str, day: str, **columns: Any) -> None:
         self.insert("public.user_behavior_events", citizen_id=citizen, occurred_at=day, **columns)
 
 

@@ -1,6 +1,6 @@
-"""The local stack with TLS and a login at every door that the product uses.
+"""The local stack with TLS and logins on every listener that the product uses.
 
-The stack's own administration goes by listeners of its own on the loopback, as an operator's would.
+The stack's administration and the tests use separate loopback listeners without TLS.
 """
 
 import os
@@ -65,12 +65,12 @@ _OPERATIONS = {
         (ResourceType.TOPIC, "__debezium-heartbeat.", ACLOperation.DESCRIBE),
     ],
 }
-"""As kafka-security.md of the guide and debezium-config/README.md ask; names are prefixes."""
+"""The ACLs of docs/guide/kafka-security.md and debezium-config/README.md; names are prefixes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
-    """Where the secure listeners are, their certificates, and the passwords."""
+class SecureListeners:
+    """Ports, certificates and passwords of the secure listeners."""
 
     folder: Path
     authority: Authority
@@ -79,7 +79,7 @@ class Doors:
     passwords: Mapping[str, str]
 
     @classmethod
-    def make(cls, folder: Path) -> "Doors":
+    def make(cls, folder: Path) -> "SecureListeners":
         kafka = ports.any_free(frozenset())
         return cls(
             folder=folder,
@@ -90,7 +90,7 @@ class Doors:
         )
 
     def environment(self) -> dict[str, str]:
-        """What the runner is told; the rest is as without TLS."""
+        """Return the runner's environment variables that differ from a stack without TLS."""
         return {
             "SINK_KAFKA": f"127.0.0.1:{self.kafka}",
             "SINK_KAFKA_PROTOCOL": "SASL_SSL",
@@ -105,7 +105,7 @@ class Doors:
         }
 
     def capture_environment(self) -> dict[str, str]:
-        """What Debezium Server is told besides its usual variables."""
+        """Return Debezium Server's variables that differ from a stack without TLS."""
         authority = str(self.authority.file)
         return {
             "CAPTURE_DATABASE_CA_FILE": authority,
@@ -123,28 +123,28 @@ class Doors:
 class SecureSupervisor(Supervisor):
     """Starts each part with TLS and a login."""
 
-    def __init__(self, stack: Stack, doors: Doors) -> None:
+    def __init__(self, stack: Stack, listeners: SecureListeners) -> None:
         super().__init__(stack.layout)
         self._stack = stack
-        self._doors = doors
+        self._listeners = listeners
         self._registry = secure_properties(
-            doors.folder,
-            port=doors.registry,
-            authority=doors.authority,
+            listeners.folder,
+            port=listeners.registry,
+            authority=listeners.authority,
             user=RUNNER,
-            password=doors.passwords[RUNNER],
+            password=listeners.passwords[RUNNER],
         )
-        certificate, key = doors.authority.issue("broker")
-        self._keystore = doors.folder / "broker.pem"
+        certificate, key = listeners.authority.issue("broker")
+        self._keystore = listeners.folder / "broker.pem"
         self._keystore.write_text(key.read_text() + certificate.read_text())
-        self._certificate = doors.authority.issue("postgres")
+        self._certificate = listeners.authority.issue("postgres")
 
     def current(self, command: Command) -> bool:
         return super().current(self._secured(command))
 
     def start(self, command: Command) -> Running:
         if command.name in DATABASES:
-            self._admit_users()
+            self._create_users()
         return super().start(self._secured(command))
 
     def _secured(self, command: Command) -> Command:
@@ -152,8 +152,8 @@ class SecureSupervisor(Supervisor):
             case "kafka":
                 self._configure_kafka()
             case "registry":
-                more = {"QUARKUS_CONFIG_LOCATIONS": str(self._registry)}
-                return replace(command, env={**command.env, **more})
+                variables = {"QUARKUS_CONFIG_LOCATIONS": str(self._registry)}
+                return replace(command, env={**command.env, **variables})
             case "postgres":
                 return self._postgres(command)
             case name if name in DATABASES:
@@ -161,23 +161,23 @@ class SecureSupervisor(Supervisor):
         return command
 
     def _configure_kafka(self) -> None:
-        """Later lines of properties replace earlier ones."""
+        """Append properties; in a properties file, later lines override earlier ones."""
         path, settings = self._layout.conf / "kafka.properties", self._stack.settings
         text = path.read_text(encoding="utf-8")
         if "StandardAuthorizer" not in text:
             more = _KAFKA.format(
                 internal=settings.port("kafka"),
                 controller=settings.port("kafka_controller"),
-                port=self._doors.kafka,
+                port=self._listeners.kafka,
                 keystore=self._keystore,
             )
             path.write_text(text + more, encoding="utf-8")
 
     def _postgres(self, command: Command) -> Command:
-        """Copy certificates to where the server's user may read them."""
-        files = {"ssl_ca_file": self._doors.authority.file}
+        """Copy the certificates to a folder that the server's user can read."""
+        files = {"ssl_ca_file": self._listeners.authority.file}
         files |= dict(zip(("ssl_cert_file", "ssl_key_file"), self._certificate, strict=True))
-        hba = self._doors.folder / "hba.conf"
+        hba = self._listeners.folder / "hba.conf"
         hba.write_text(_HBA)
         argv = [*command.argv, "-c", "ssl=on"]
         for name, source in (files | {"hba_file": hba}).items():
@@ -196,12 +196,12 @@ class SecureSupervisor(Supervisor):
             f"{part},{secure}" if part.startswith("-Dquarkus.config.locations=") else part
             for part in command.argv
         ]
-        env = {**command.env, **self._doors.capture_environment()}
+        env = {**command.env, **self._listeners.capture_environment()}
         return replace(command, argv=argv, env=env, watched_files=(*command.watched_files, secure))
 
-    def _admit_users(self) -> None:
+    def _create_users(self) -> None:
         admin = KafkaAdminClient(bootstrap_servers=self._stack.settings.kafka)
-        for name, password in self._doors.passwords.items():
+        for name, password in self._listeners.passwords.items():
             change = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
             assert admin.alter_user_scram_credentials([change]) == {name: None}
         done = admin.create_acls(
@@ -223,15 +223,18 @@ class SecureSupervisor(Supervisor):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureStack(StackUnderTest):
-    """A stack whose sink comes by the secure doors, and whose tests come by the others."""
+    """A stack whose runners use the secure listeners, and whose tests use the others."""
 
-    doors: Doors
+    listeners: SecureListeners
 
     @property
     def env(self) -> dict[str, str]:
-        found = {**self.stack.environment(), **self.doors.environment()}
-        certificate, key = self.doors.folder / "client.crt", self.doors.folder / "client.key"
-        tls = f"sslmode=verify-full&sslrootcert={self.doors.authority.file}"
+        found = {**self.stack.environment(), **self.listeners.environment()}
+        certificate, key = (
+            self.listeners.folder / "client.crt",
+            self.listeners.folder / "client.key",
+        )
+        tls = f"sslmode=verify-full&sslrootcert={self.listeners.authority.file}"
         tls += f"&sslcert={certificate}&sslkey={key}"
         dsns = {
             name: f"{text}?{tls}"
