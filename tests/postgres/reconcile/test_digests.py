@@ -78,6 +78,7 @@ def test_damage_is_found_among_unchanged_ranges(people) -> None:
         check()
 
 
+@pytest.mark.usefixtures("small_ranges")
 def test_row_beyond_the_largest_key_is_found(people) -> None:
     people.reconcile("golden-records")
     people.citizen.execute(EXTRA)
