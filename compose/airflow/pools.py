@@ -1,4 +1,4 @@
-"""Print the pools of the DAGs, one place for each target table, for `airflow pools import`."""
+"""Print the pools of the DAGs, one slot for each target table, for `airflow pools import`."""
 
 import json
 import sys

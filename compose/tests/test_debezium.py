@@ -55,4 +55,4 @@ def test_paths_with_blanks_are_uris(home, tmp_path):
 
 def test_missing_properties_file_is_named(capsys):
     assert cli.main(["debezium", "nowhere.properties"]) == 1
-    assert capsys.readouterr().err == "sink-stack: no file nowhere.properties\n"
+    assert capsys.readouterr().err == "sink-stack: file not found: nowhere.properties\n"

@@ -85,7 +85,7 @@ def deadlines(schedule: dict[str, Any], rules: dict[str, Any]) -> list[DeadlineA
 
 
 def pool(target: str) -> str:
-    """The pool of the target table, with its one place, if it was made.
+    """Return the target table's pool, which has one slot, or the default pool if it is missing.
 
     Airflow never starts a task whose pool is missing.  Without one, a batch waits for the lock of
     its target automatically, and takes up a worker meanwhile.

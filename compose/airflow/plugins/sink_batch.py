@@ -32,22 +32,22 @@ class BatchOperator(BaseOperator):
         self._hook = SubprocessHook()
 
     def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow calls it so
-        """Wait for the end of maintenance; fail for good where trying again would not help."""
+        """Wait for the end of maintenance; fail without a retry if only a person can help."""
         if over := self.times.maintenance_end(datetime.now(UTC)):
             raise AirflowRescheduleException(over)
         completed = self._hook.run_command([runner(), *self.arguments], env=own_environment())
         if completed.exit_code == _EX_CONFIG:
-            raise AirflowFailException("sink-runner is not set up as it must be; the log says how")
+            raise AirflowFailException("sink-runner refuses its configuration: see the log")
         if completed.exit_code:
             raise AirflowException(f"sink-runner ended with {completed.exit_code}")
 
     def on_kill(self) -> None:
-        """Ask the batch to end: it finishes the rows at hand."""
+        """Stop the batch, which first finishes the rows that it is writing."""
         self._hook.send_sigterm()
 
 
 async def took_long(*, mapping: str, mode: str, limit: str, minutes: float, **_: Any) -> None:
-    """Airflow's deadline has passed and the run has not ended."""
+    """Log a run that has not ended at its deadline."""
     logging.getLogger("sink_runner.batch").error(
         "batch_slow mapping=%s mode=%s longer_than=%s minutes=%s", mapping, mode, limit, minutes
     )

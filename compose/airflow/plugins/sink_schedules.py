@@ -21,11 +21,11 @@ _FOREIGN = ("AIRFLOW", "_AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "SUPERVISOR_COMM
 
 
 class ScheduleError(Exception):
-    """`sink-runner` does not say what it schedules."""
+    """`sink-runner schedule --json` failed."""
 
 
 def runner(environ: Mapping[str, str] = os.environ) -> str:
-    """The program `sink-runner`: $SINK_RUNNER, or whichever is on the path."""
+    """The program `sink-runner`: $SINK_RUNNER, or the one on the path."""
     return environ.get("SINK_RUNNER", "sink-runner")
 
 
@@ -46,13 +46,13 @@ def load(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 
 def _question(environ: Mapping[str, str]) -> dict[str, str]:
-    """What else decides the answer."""
+    """Return the variables that the answer depends on."""
     names = ("SINK_RUNNER", "SINK_CONFIG", "SINK_PLUGINS", "SINK_PLUGINS_OFF")
     return {name: environ[name] for name in names if name in environ}
 
 
 def _fresh(kept: Path, request: dict[str, str]) -> dict[str, Any] | None:
-    """The answer that was kept, unless something it depends on is newer, or gone."""
+    """Return the cached answer, unless a file that it depends on is newer or missing."""
     try:
         answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         newest = max(Path(path).stat().st_mtime_ns for path in answer["depends_on"])
@@ -81,7 +81,7 @@ def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _keep(path: Path, answer: dict[str, Any]) -> None:
-    """Several processes may do so at once: none ever reads half of it."""
+    """Write the file atomically, since other processes read and write it, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"

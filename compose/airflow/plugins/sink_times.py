@@ -1,4 +1,4 @@
-"""When a schedule fires: the minutes of a cron expression, those in maintenance put off to its end.
+"""When a schedule fires: at the times of a cron expression, or at the end of maintenance.
 
 The same rule as in `sink_runner/model/timetable.py`, which lives in another environment; a test
 compares the two.
@@ -24,14 +24,14 @@ class Times:
     maintenance_seconds: float = 0
 
     def after(self, time: datetime) -> datetime:
-        """The first one later than `time`."""
+        """Return the first time after `time`."""
         over = self.maintenance_end(time)
         if over is not None and self.put_off(_latest(self.cron, time)) == over:
             return over
         return self.put_off(next(CronSim(self.cron, time.astimezone(UTC))))
 
     def latest(self, time: datetime) -> datetime:
-        """The last one that is not later than `time`."""
+        """Return the last time that is not after `time`."""
         minute = _latest(self.cron, time)
         while self.put_off(minute) > time:
             minute = _latest(self.cron, minute - _MINUTE)
@@ -41,7 +41,7 @@ class Times:
         return self.maintenance_end(time) or time
 
     def maintenance_end(self, time: datetime) -> datetime | None:
-        """When the maintenance that `time` falls into is over; None if there is none then."""
+        """Return the end of the maintenance that `time` falls into, or None."""
         if not self.maintenance:
             return None
         length = timedelta(seconds=self.maintenance_seconds)

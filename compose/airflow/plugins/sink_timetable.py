@@ -1,4 +1,4 @@
-"""The timetable of the DAGs: cron in UTC with hours of maintenance, what was missed once."""
+"""The timetable of the DAGs: cron in UTC, with maintenance; missed times become one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JUST_NOW = timedelta(minutes=5)
 
 
 class BatchTimetable(Timetable):
-    """Never back into the past for more than one run, whatever `catchup` says."""
+    """Makes up for missed times by one run, whatever `catchup` says."""
 
     def __init__(self, cron: str, maintenance: str = "", maintenance_seconds: float = 0) -> None:
         self._times = Times(cron, maintenance, maintenance_seconds)

@@ -110,7 +110,7 @@ CREATE TABLE public.feedback (
 CREATE INDEX ON public.feedback (citizen_id);
 CREATE INDEX ON public.feedback (application_id);
 
--- Who belongs to which family. The portal fills it; the sink only reads it.
+-- The family of each citizen. The portal fills it; the sink only reads it.
 CREATE TABLE public.citizen_identity_map (
   citizen_id UUID PRIMARY KEY REFERENCES public.citizens (id) ON DELETE CASCADE,
   gr_id UUID UNIQUE,
@@ -121,7 +121,7 @@ CREATE TABLE public.citizen_identity_map (
 );
 CREATE INDEX ON public.citizen_identity_map (family_id);
 
--- The checks on masks are the last line: an unmasked value cannot be stored at all.
+-- These CHECKs are the last defence: they refuse an unmasked value.
 CREATE TABLE public.profile_data (
   record_id UUID PRIMARY KEY,
   family_id UUID NOT NULL,

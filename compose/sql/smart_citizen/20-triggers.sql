@@ -7,7 +7,7 @@ FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.feedback
 FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 
--- APP-YYYYMMDD-nnnnnn where the writer gives no number. Beyond 999999 the number grows, it never wraps.
+-- A row without a number gets APP-YYYYMMDD-nnnnnn. The sequence does not wrap: after 999999 it has seven digits.
 CREATE SEQUENCE public.application_number_seq;
 CREATE FUNCTION public.set_application_number() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

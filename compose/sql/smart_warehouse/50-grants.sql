@@ -56,5 +56,5 @@ GRANT SELECT (
   xmin, profile_id, gr_id, family_id, inferred_income_band, cluster_id, vulnerability_level, under_coverage_indicator,
   created_at, updated_at
 ) ON public.profile_360 TO sink_reader;
--- Flow 9 looks up what an application came to last.
+-- Flow 9 looks up the events of an application.
 GRANT SELECT (application_id, event_type, event_timestamp) ON decision.application_events TO sink_reader;

@@ -1,7 +1,7 @@
 """Apache Airflow as parts of the stack: an environment of its own, processes on the loopback.
 
-Not `airflow standalone`: that serves logs on every interface, and leaves its children behind when
-it is requested to end.
+`airflow standalone` is not used: it serves logs on every interface, and leaves child processes
+behind when it is stopped.
 """
 
 import hashlib
@@ -123,7 +123,7 @@ class Airflow:
         reporter.step(f"Airflow is up at {self.url}, user {_USER}, password in {self.passwords}")
 
     def healthy(self) -> bool:
-        """Whether the server, the scheduler, the DAG processor and the triggerer all beat."""
+        """Whether the server, the scheduler, the DAG processor and the triggerer are healthy."""
         try:
             with urllib.request.urlopen(  # noqa: S310 - our own address
                 f"{self.url}/api/v2/monitor/health", timeout=_HEALTH_SECONDS
@@ -159,7 +159,7 @@ class Airflow:
 
 
 def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
-    """Fill the environment, unless it holds just what compose/airflow asks for."""
+    """Install Airflow, unless the environment has the pinned packages."""
     requirements = layout.root / REQUIREMENTS
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     mark = environment / ".installed"
@@ -179,7 +179,7 @@ def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
 
 
 def version(layout: Layout) -> str:
-    """The one that compose/airflow asks for."""
+    """Return the version of Airflow that compose/airflow pins."""
     for line in (layout.root / REQUIREMENTS).read_text(encoding="utf-8").splitlines():
         name, _, pinned = line.partition("==")
         if name == "apache-airflow":

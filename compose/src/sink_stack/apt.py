@@ -12,9 +12,9 @@ from .errors import StackError
 
 
 def ensure_installed(program: str, package: str, log: Path) -> str:
-    """Return the path of a program, which apt installs where it is missing and may be installed.
+    """Return the path of a program; if it is missing and the user is root, apt installs it.
 
-    `log` gets what apt prints.  Raises StackError that says how to install the package.
+    apt's output goes to `log`.  Raises StackError, which says how to install the package.
     """
     if found := _find(program):
         return found

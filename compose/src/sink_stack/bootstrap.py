@@ -1,6 +1,6 @@
-"""Prepares .venv and, at the same time, the programs of the stack, before either exists.
+"""Installs the packages of .venv and, at the same time, the programs of the stack.
 
-With the standard library alone: `compose/install.py` runs it with the system's Python.
+It uses the standard library only, since `compose/install.py` runs it with the system's Python.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sink-stack: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nsink-stack: interrupted; the next run goes on with what is there", file=sys.stderr)
+        print("\nsink-stack: interrupted; the next run continues from here", file=sys.stderr)
         return 130
     return 0
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="install.py", description=__doc__)
     parser.add_argument("--stack", action="store_true", help="fetch the stack's programs as well")
-    parser.add_argument("--tests", action="store_true", help="with what only the tests need")
+    parser.add_argument("--tests", action="store_true", help="install what the tests need as well")
     return parser
 
 
@@ -66,7 +66,7 @@ def _prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
 def _installer(
     where: Layout, environ: Mapping[str, str], environment: Environment
 ) -> Installer | None:
-    """None where a container engine brings the programs."""
+    """Return None if the stack runs in containers, whose images have the programs."""
     if engine.chosen(where, environ) == "compose":
         return None
     versions = envfile.load(where.root / "compose" / "versions.env")

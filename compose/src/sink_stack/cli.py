@@ -98,7 +98,7 @@ def _down() -> None:
 @program.command("status")
 @json_option
 def _status(*, as_json: bool) -> int:
-    """Print what runs, and how far behind it is."""
+    """Print the state of each part, and the lag."""
     stack = _stack()
     if compose := _compose(stack):
         compose.run("ps", "--all")
@@ -113,7 +113,7 @@ def _status(*, as_json: bool) -> int:
 
 @program.command("logs")
 @click.argument("part", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Continue as lines come.")
+@click.option("--follow", "-f", is_flag=True, help="Print new lines as they are written.")
 @click.option("--lines", "-n", type=int, default=100, help="Last lines of each.")
 def _logs(*, part: str | None, follow: bool, lines: int) -> None:
     """Print what the parts wrote.
@@ -145,7 +145,7 @@ def _stop(*, parts: tuple[str, ...]) -> None:
 @program.command("start")
 @click.argument("part", type=click.Choice([*_SINKS]))
 def _start(*, part: str) -> None:
-    """Start one program of the sink, and nothing else."""
+    """Start one program of the sink, and no other part."""
     _stack().up_sinks({part: sink_runner(_SINKS[part])})
 
 
@@ -178,7 +178,7 @@ def _psql(*, database: str, arguments: tuple[str, ...]) -> int:
 def _debezium(*, files: tuple[Path, ...]) -> None:
     """Run a Debezium Server for a database of your own; FILE has its properties."""
     if missing := [str(path) for path in files if not path.is_file()]:
-        raise StackError(f"no file {', '.join(missing)}")
+        raise StackError(f"file not found: {', '.join(missing)}")
     where = layout.find(os.environ)
     where.make()
     versions = envfile.load(where.root / "compose" / "versions.env")
@@ -263,7 +263,7 @@ def _sinks() -> Options:
 
 
 def _load_demo(stack: Stack) -> None:
-    """Load the demonstration data once."""
+    """Load the demonstration data unless the databases already have rows."""
     with psycopg.connect(stack.settings.admin_dsn("smart_warehouse")) as connection:
         if connection.execute("SELECT 1 FROM public.golden_records LIMIT 1").fetchone():
             return

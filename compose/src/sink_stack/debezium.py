@@ -19,14 +19,14 @@ _JVM = (
     # A row of 20 MB is in memory several times: as text, as Avro, and in the producer's buffer.
     "-Xmx1g",
     "-XX:+UseSerialGC",
-    # Quarkus resets thread locals by reflection, which Java 24 and later must be made to allow.
+    # Quarkus resets thread locals by reflection, which Java 24 and later refuse without this.
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
 )
 _INCLUDED = "debezium.source.table.include.list"
 
 
 class Debezium:
-    """One instance; its name is the direction it captures for."""
+    """One Debezium Server; its name is a key of `DATABASES`, whose database it captures."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Debezium:
 
 
 def server_argv(programs: Programs, files: Sequence[Path]) -> list[str]:
-    """The command of a Debezium Server with these properties; a later file replaces a line."""
+    """Return the command of a Debezium Server; the properties of a later file take precedence."""
     locations = ",".join(path.absolute().as_uri() for path in files)  # a path may hold a blank
     argv = [str(programs.java), *_JVM, *java.keep_classes(programs.transform.parent)]
     argv += [f"-Dquarkus.config.locations={locations}"]
@@ -95,7 +95,7 @@ def _class_path(programs: Programs) -> str:
 
 
 def write_properties(layout: Layout, extra_tables: Mapping[str, Sequence[str]]) -> None:
-    """Copy debezium-config/ into the home, with more tables to capture by direction.
+    """Copy debezium-config/ into the home; `extra_tables` adds tables to a server's list.
 
     Debezium and the runner read the copy: the runner refuses a mapping that is not captured.
     """
@@ -108,7 +108,7 @@ def write_properties(layout: Layout, extra_tables: Mapping[str, Sequence[str]]) 
 
 
 def captured_tables(path: Path) -> list[str]:
-    """The table.include.list of a direction, heartbeat included."""
+    """Return the tables in `table.include.list` of a file of properties."""
     text = path.read_text(encoding="utf-8").replace("\\\n", "")
     for line in text.splitlines():
         key, _, value = line.partition("=")

@@ -1,4 +1,4 @@
-"""The same stack in Docker Compose, and the choice between the two ways."""
+"""Runs the stack in Docker Compose, and chooses between containers and native processes."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ MONITORING = ("prometheus", "alertmanager", "grafana")
 
 
 def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
-    """What STACK says, else how this home was started, else compose where an engine answers."""
+    """Return $STACK, else how this home was started, else compose if a container engine answers."""
     if choice := environ.get("STACK"):
         if choice not in WAYS:
             raise StackError(f"STACK={choice}: expected native or compose")
@@ -25,7 +25,7 @@ def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
 
 
 def answers() -> bool:
-    """Whether a container engine is there and lets us in."""
+    """Whether a container engine answers this user."""
     try:
         import docker  # noqa: PLC0415 - the bootstrap asks before this package is installed
     except ModuleNotFoundError:

@@ -1,6 +1,6 @@
-"""Fills .venv with what the stack needs, and with what only the tests need.
+"""Installs the packages of the stack, and if requested those of the tests, into .venv.
 
-Runs before anything is installed: with the standard library alone.
+It runs before anything is installed, so it uses the standard library only.
 """
 
 import hashlib
@@ -36,11 +36,11 @@ class Environment:
         return self._folder / "bin" / "python"
 
     def create(self) -> None:
-        """Make it with pip alone."""
+        """Create it with pip as its only package."""
         venv.create(self._folder, with_pip=True, symlinks=True)
 
     def is_current(self) -> bool:
-        """Whether it holds what the repository's files ask for now."""
+        """Whether it has all that the files of the repository require."""
         known = self._installed()
         return self.python.exists() and all(
             known.get(name) == digest for name, digest in self._digests().items()
@@ -58,7 +58,7 @@ class Environment:
                 for line in self._pip(log, "install", "--require-hashes", *files):
                     stream.write(line)
                     doing.see(line)
-            # Without isolation, what builds our packages is pinned as well.
+            # Without isolation, the pinned setuptools builds our packages.
             with reporter.watching(lambda: "Python packages: this repository and its plugins"):
                 without = ("--no-deps", "--no-build-isolation")
                 stream.writelines(self._pip(log, "install", *without, *own))
@@ -86,7 +86,7 @@ class Environment:
         return [".", "compose", *(str(path.parent.relative_to(self._root)) for path in plugins)]
 
     def _digests(self) -> dict[str, str]:
-        """By requirements file, what changes with anything that would be installed."""
+        """Return for each requirements file a digest of all that determines its packages."""
         own = [f"{folder}/pyproject.toml" for folder in self._own()]
         names = sorted({*_PROJECTS, *own})
         projects = "".join(f"{name}\n{self._read(name)}" for name in names)
@@ -103,7 +103,7 @@ class Environment:
 
 
 class _Doing:
-    """How many of the pinned packages pip has looked at."""
+    """The progress of pip, read from its output."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -116,7 +116,7 @@ class _Doing:
         self._unpacking |= line.startswith("Installing collected packages")
 
     def text(self) -> str:
-        now = "unpacking" if self._unpacking else (self._names or ["asking pip"])[-1]
+        now = "unpacking" if self._unpacking else (self._names or ["starting pip"])[-1]
         return f"Python packages: {len(self._names)} of {self._total}, {now}"
 
 

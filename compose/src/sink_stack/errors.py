@@ -1,4 +1,4 @@
-"""What can go wrong with the stack, each with the sentence a person needs."""
+"""The errors of the stack."""
 
 
 class StackError(Exception):

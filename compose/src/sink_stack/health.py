@@ -12,7 +12,7 @@ _STARTED_SECONDS = 20
 RUNNING = "running"
 STARTING = "starting"
 BROKEN = ("quarantined", "stopped")
-"""States that end by no retry within seconds: a person has to do something."""
+"""States that do not end within seconds: a person has to act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def mapping_states(port: int) -> Mapping[str, MappingState] | None:
 
 
 def started_states(port: int, alive: Callable[[], bool]) -> Mapping[str, MappingState]:
-    """The states once no mapping is starting any more, the runner has ended, or it takes long."""
+    """Return the states once no mapping is starting, the runner has ended, or 20 s have passed."""
     bound = time.monotonic() + _STARTED_SECONDS
     while True:
         found = mapping_states(port) or {}

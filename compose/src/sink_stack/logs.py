@@ -12,14 +12,14 @@ _LOOK_AGAIN_SECONDS = 0.3
 
 
 def files(layout: Layout, part: str | None) -> list[Path]:
-    """The log of one part, or every log there is."""
+    """Return the log of one part, or all logs."""
     found = sorted(layout.logs.glob("*.log"))
     if part is None:
         return found
     chosen = [path for path in found if path.stem == part]
     if not chosen:
         names = ", ".join(path.stem for path in found) or "none yet"
-        raise StackError(f"no log of {part!r}; there are: {names}")
+        raise StackError(f"{part!r} has no log; parts with a log: {names}")
     return chosen
 
 

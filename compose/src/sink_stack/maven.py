@@ -1,4 +1,4 @@
-"""Fetches jars and archives by their coordinates, with Maven alone."""
+"""Fetches jars and archives by their coordinates, with Maven."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ class Artifact:
 
     @property
     def coordinates(self) -> str:
-        """As `dependency:get` wants it."""
+        """The form that `dependency:get` expects."""
         parts = [self.group, self.name, self.version, self.extension, self.classifier]
         return ":".join(part for part in parts if part)
 
@@ -52,7 +52,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maven:
-    """Maven with a repository of its own, so that nothing of the user's is touched."""
+    """Maven with a local repository of its own; the user's stays unchanged."""
 
     repository: Path
     plugin_version: str

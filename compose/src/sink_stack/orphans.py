@@ -1,4 +1,4 @@
-"""Uninstalls plugins whose folder was deleted: pip installs what is there and removes nothing."""
+"""Uninstalls plugins whose folder was deleted, which installing the others does not do."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def orphaned() -> list[str]:
 
 
 def uninstall() -> list[str]:
-    """Uninstall them, and say which they were."""
+    """Uninstall them, and return their names."""
     names = orphaned()
     if names:
         command = [sys.executable, "-m", "pip", "uninstall", "--yes", "--quiet", *names]

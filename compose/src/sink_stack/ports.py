@@ -1,4 +1,4 @@
-"""Chooses the ports of the stack, and names who holds one that is taken."""
+"""Chooses the ports of the stack, and names the process that has a taken one."""
 
 import secrets
 import socket
@@ -31,7 +31,7 @@ _QUIET_RANGE = range(20000, 28000)
 def choose(
     name: str, *, environ: Mapping[str, str], remembered: int | None, in_use: frozenset[int]
 ) -> int:
-    """A free port for a part that does not run: the user's, else the last one, else another.
+    """Return a free port for a part: the user's, else the one it had before, else any.
 
     `in_use` are the ports already given to other parts of this stack.
     """
@@ -76,8 +76,8 @@ def answers(port: int) -> bool:
 def any_free(in_use: frozenset[int]) -> int:
     """A free port that stays free until its part binds it, some seconds later.
 
-    By chance, and not the system's next one: that is from the range of outgoing connections, and a
-    second stack that starts now would be given the same.
+    It is chosen at random: the port that the system offers is in the range of outgoing connections,
+    and a second stack that starts at the same time would get the same one.
     """
     while True:
         port = secrets.choice(_QUIET_RANGE)

@@ -96,7 +96,7 @@ class Postgres:
         )
 
     def create_cluster(self) -> Settings:
-        """Run initdb where there is no cluster that was filled to the end."""
+        """Run initdb unless there is a cluster that `fill` has completed."""
         if self._settings.values.get(_SCHEMA) and (self.data / "PG_VERSION").exists():
             return self._settings
         shutil.rmtree(self.data, ignore_errors=True)
@@ -116,7 +116,7 @@ class Postgres:
         return True
 
     def fill(self) -> Settings:
-        """Create roles, databases and tables once; remember that it came to its end."""
+        """Create roles, databases and tables once, and record that all of it is done."""
         digest = schema_digest(self._layout.sql)
         if self._settings.values.get(_SCHEMA):
             return self._settings
@@ -186,7 +186,7 @@ def schema_digest(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How the administrator reaches a cluster, and what each role's password shall be."""
+    """The address of a cluster, and the password that each role gets."""
 
     address: str
     passwords: Mapping[str, str] = field(repr=False)
@@ -216,7 +216,7 @@ def create_databases(cluster: Access, folder: Path) -> None:
 def migrate_databases(dsn: Callable[[str], str]) -> list[str]:
     """Create or upgrade the runner's own tables, which views of compose/sql read.
 
-    `dsn` returns an administrator's for the name of a database.  Returns the databases that
+    `dsn` returns an administrator's connection string for a database.  Returns the databases that
     changed.
     """
     changed = []

@@ -92,14 +92,14 @@ class Supervisor:
         try:
             known = Running(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
-            return None  # cut off while it was written: the machine went down
+            return None  # incomplete, because the machine went down while it was written
         if known.alive():
             return known
         self._reap(known.pid)
         return None
 
     def names(self) -> list[str]:
-        """Every part that was ever started and not cleaned away."""
+        """Return every part that has a pid file."""
         return sorted(path.stem for path in self._layout.run.glob("*.pid"))
 
     def current(self, command: Command) -> bool:
@@ -159,7 +159,7 @@ class Supervisor:
         return running
 
     def stop(self, *names: str) -> None:
-        """Ask the parts to end, together, and kill those that do not in their time."""
+        """Stop the parts at the same time; kill those that do not end within `stop_seconds`."""
         leaving = [(name, running) for name in names if (running := self.running(name))]
         for _, running in leaving:
             _signal(running, running.stop_signal)
@@ -178,14 +178,14 @@ class Supervisor:
                 self._children.pop(pid, None)
 
     def kill(self, name: str) -> None:
-        """End a part the hard way, as a crash does; its pid file stays."""
+        """Kill a part, as a crash does; its pid file stays."""
         if running := self.running(name):
             self._kill(name, running)
 
     def wait_until(
         self, name: str, ready: Callable[[], bool], seconds: float, *, restarts: int = 0
     ) -> None:
-        """Wait for a part to become ready; its death is an error with its last lines.
+        """Wait for a part to become ready; if it ends, raise PartDiedError with its last lines.
 
         A part that has ended more often than `restarts` is stopped: it would end again.
         """
@@ -234,7 +234,7 @@ class Supervisor:
         return True
 
     def _reap(self, pid: int) -> None:
-        """Take leave of a child that ended; one of an earlier command is not ours to wait for."""
+        """Reap a child that ended; a process of an earlier command is not our child."""
         if child := self._children.pop(pid, None):
             child.wait()
 

@@ -26,7 +26,7 @@ _EXTENSIONS = Path("transforms/src/main/java")
 # Not for Maven: decrypting a large download needs the optimising compiler.
 _SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
-# What each download brings, in MB, to be said before it starts; Avro's brings Maven's plugin, too.
+# The size of each download in MB, printed before it starts; Avro's includes Maven's plugins.
 MEGABYTES = {
     "debezium": 782,
     "registry": 160,
@@ -40,7 +40,7 @@ MEGABYTES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """Where each program lies."""
+    """The path of each program."""
 
     java: Path
     postgres: Path
@@ -87,7 +87,7 @@ class Installer:
         )
 
     def install(self, reporter: Reporter) -> Programs:
-        """Fetch and unpack what is missing; nothing but a few stats where all is there."""
+        """Fetch and unpack what is missing."""
         programs = self.programs()
         if not self._missing(programs):
             return programs
@@ -242,7 +242,7 @@ def postgres_binaries(machine: str) -> str:
 
 
 def fill_folder(target: Path, step: Callable[[Path], None]) -> None:
-    """Fill a folder beside its place and move it there: half a program is never found."""
+    """Fill a temporary folder and rename it to `target`, so that no program is ever incomplete."""
     fresh = target.with_name(target.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -258,7 +258,7 @@ def _unpack(archive: Path, target: Path, *, strip: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Two stacks that start at once must not unpack the same program."""
+    """Hold a lock, so that two stacks that start at once do not unpack the same program."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

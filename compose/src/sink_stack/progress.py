@@ -1,6 +1,6 @@
 """Reports progress: a live line on a terminal, plain lines elsewhere.
 
-With the standard library alone: it also runs before anything is installed.
+It uses the standard library only, since it also runs before anything is installed.
 """
 
 import re
@@ -40,7 +40,7 @@ class Reporter:
 
     @contextmanager
     def watching(self, describe: Describe) -> Iterator[None]:
-        """Show what `describe` says, at once and again and again, while the block runs.
+        """Show the text of `describe`, repeatedly, while the block runs.
 
         Blocks of several threads share one line.
         """
@@ -58,7 +58,7 @@ class Reporter:
 
     @contextmanager
     def downloading(self, label: str, folder: Path, expected: int | None = None) -> Iterator[None]:
-        """Show how many bytes arrive in `folder` while the block runs, out of a number of MB."""
+        """Show how many MB arrive in `folder` while the block runs, and how many are expected."""
         began, arrived = time.monotonic(), Arrivals(folder)
         of = f" of {expected:,}" if expected else ""
 
@@ -103,7 +103,7 @@ class Arrivals:
         self._most: dict[Path, int] = {}
 
     def bytes(self) -> int:
-        """The sum of the most that each file grew by; an archive is dropped once unpacked."""
+        """Return the sum of each file's largest growth: an unpacked archive is deleted."""
         for path, size in _sizes(self._folder).items():
             grown = size - self._before.get(path, 0)
             self._most[path] = max(self._most.get(path, 0), grown)
@@ -111,7 +111,7 @@ class Arrivals:
 
 
 def _sizes(folder: Path) -> dict[Path, int]:
-    """The size of each file; one that is being downloaded under its name of later."""
+    """Return the size of each file; a partial download has the name of the complete file."""
     sizes = {}
     for path in folder.rglob("*"):
         try:

@@ -1,4 +1,4 @@
-"""Reads what Debezium really wrote, as bytes and decoded, and keeps it for other tests."""
+"""Reads the records that Debezium wrote, as bytes and decoded, and saves them for other tests."""
 
 import base64
 import io

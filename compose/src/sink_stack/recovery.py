@@ -1,7 +1,7 @@
-"""A backup of the cluster's files, and one database of it brought back on a server of its own.
+"""Backs up the cluster's files, and restores one database from them on a server of its own.
 
-As a database is lost in earnest: the other one goes on, and what comes back is older.  Its log
-begins where the backup ended, on a new timeline, and it has no replication slot.
+As after a real loss, the other database continues and the restored one is older.  Its log begins
+where the backup ended, on a new timeline, and it has no replication slot.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from .processes import Command, Supervisor
 from .settings import DATABASES, Settings, own_port
 
 _STARTED_SECONDS = 60
-# Only what the backup itself holds of the log; then a timeline of its own.
+# Replay only the log that the backup contains, then begin a new timeline.
 _RECOVERY = "restore_command = 'false'\n"
 _IN_RECOVERY = "SELECT pg_is_in_recovery()"
 
@@ -37,9 +37,9 @@ PARTS = tuple(part(database) for database in DATABASES.values())
 
 
 def back_up(postgres: Postgres, settings: Settings, folder: Path) -> None:
-    """Copy the running cluster, as PostgreSQL's low-level backup interface wants it."""
+    """Copy the running cluster with PostgreSQL's low-level backup API."""
     if folder.exists():
-        raise StackError(f"{folder} is there already: a backup needs a folder of its own")
+        raise StackError(f"{folder} exists already: name a folder that does not exist")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with psycopg.connect(settings.admin_dsn("postgres"), autocommit=True) as connection:
         connection.execute("SELECT pg_backup_start('sink-stack', true)")
@@ -47,7 +47,7 @@ def back_up(postgres: Postgres, settings: Settings, folder: Path) -> None:
         found = connection.execute("SELECT labelfile FROM pg_backup_stop(false)").fetchone()
     assert found is not None
     (folder / "backup_label").write_text(found[0], encoding="utf-8")
-    # What was written meanwhile is part of it.
+    # The log that was written during the copy belongs to the backup.
     log = postgres.data / "pg_wal"
     shutil.copytree(log, folder / "pg_wal", copy_function=_copy, dirs_exist_ok=True)
 
@@ -57,7 +57,9 @@ def restore(
 ) -> Settings:
     """Restore a database; all parts use the restored one from now on."""
     if database not in DATABASES.values():
-        raise StackError(f"{database} is none of {', '.join(DATABASES.values())}")
+        raise StackError(
+            f"unknown database {database!r}; databases: {', '.join(DATABASES.values())}"
+        )
     if not (folder / "backup_label").exists():
         raise StackError(f"{folder} holds no backup: `sink-stack backup` makes one")
     settings = settings_module.load(layout)
@@ -105,7 +107,7 @@ def _data(postgres: Postgres, database: str) -> Path:
 
 
 def _ready(dsn: str) -> bool:
-    """Whether it answers, and as a server of its own."""
+    """Whether the server answers and has finished recovery."""
     try:
         with psycopg.connect(dsn, connect_timeout=2) as connection:
             return connection.execute(_IN_RECOVERY).fetchone() == (False,)
@@ -114,13 +116,13 @@ def _ready(dsn: str) -> bool:
 
 
 def _copy(source: str, target: str) -> None:
-    """A file may be gone before it is copied; the log knows why."""
+    """Copy a file unless it was deleted meanwhile; replaying the log deletes it as well."""
     with contextlib.suppress(FileNotFoundError):
         shutil.copy2(source, target)
 
 
 def _left_out(folder: str, names: Iterable[str]) -> set[str]:
-    """What belongs to the running server and not to its data."""
+    """Return the names that belong to the running server and not to its data."""
     match Path(folder).name:
         case "pg_replslot":
             return set(names)

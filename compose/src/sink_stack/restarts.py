@@ -1,6 +1,6 @@
 """Runs one program and starts it again whenever it ends, with back-off.
 
-Executed by its path, with the standard library alone: it stays for as long as its program.
+It is executed by its path and uses the standard library only, since it runs as long as its program.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 _FIRST_SECONDS = 1.0
 _MOST_SECONDS = 60.0
-# After this long a program was healthy: what ended it is new.
+# A program that ran this long was healthy, so the back-off starts again.
 _HEALTHY_SECONDS = 120.0
 # EX_CONFIG: it would end the same way again.
 _FINAL = 78
@@ -23,7 +23,7 @@ _FINAL = 78
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarts:
-    """How often a program was started again, and the process that it is now."""
+    """How often a program was started again, and its current process."""
 
     count: int = 0
     pid: int | None = None
@@ -37,7 +37,7 @@ class Restarts:
 
 
 def load_restarts(path: Path) -> Restarts:
-    """Read the state that `run` keeps; the empty one where there is none."""
+    """Read the state that `run` saves; an empty one if there is no usable file."""
     try:
         return Restarts(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -50,7 +50,7 @@ def restarting(state: Path, argv: Sequence[str]) -> list[str]:
 
 
 def pause(last: float, lived: float) -> float:
-    """Seconds to wait before the next start: doubled each time, reset after a healthy while."""
+    """Return the seconds until the next start: doubled each time, reset after a healthy run."""
     if lived >= _HEALTHY_SECONDS or not last:
         return _FIRST_SECONDS
     return min(2 * last, _MOST_SECONDS)

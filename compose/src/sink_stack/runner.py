@@ -25,9 +25,9 @@ _VARIABLE = re.compile(r'\benv = "(\w+)"')
 def command(
     layout: Layout, argv: Sequence[str], environ: Mapping[str, str], name: str = "runner"
 ) -> Command:
-    """The runner's process, outdated once a plugin, a policy or its configuration changed.
+    """Return the runner's command; a changed plugin, policy or configuration makes it outdated.
 
-    Its configuration is the file and the shell's variables: those that it reads come with it.
+    The process gets the variables of the shell that its configuration file can refer to.
     """
     file = layout.root / CONFIG
     named = set(_VARIABLE.findall(file.read_text(encoding="utf-8"))) if file.exists() else set()
@@ -73,13 +73,13 @@ def check(command: Command) -> None:
 
 
 def _checks(command: Command) -> bool:
-    """Whether it is the program that knows `run --check`."""
+    """Whether the command has the option `--check`."""
     program, *arguments = command.argv
     return Path(program).name == "sink-runner" and arguments[:1] == ["run"]
 
 
 def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
-    """What refuses its configuration ends at once: look before calling it up."""
+    """Raise PartDiedError if a program ends within 2 s, as after a refused configuration."""
     bound = time.monotonic() + _SETTLED_SECONDS
     while time.monotonic() < bound:
         for name in names:
@@ -90,7 +90,7 @@ def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
 
 
 def fingerprint() -> dict[str, str]:
-    """Changes when a plugin is installed, removed, upgraded, or a file of it is edited."""
+    """Return what changes when a plugin is installed, removed, upgraded or edited."""
     found = {"the code of sink-runner": "\n".join(sorted(_files(CORE)))}
     for distribution in distributions():
         for entry in distribution.entry_points:
@@ -102,7 +102,7 @@ def fingerprint() -> dict[str, str]:
 
 
 def _files(package: str) -> Iterator[str]:
-    """Python files of a top-level package; looking a submodule up would import its parent."""
+    """Yield the files of a top-level package; finding a submodule would import its parent."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return

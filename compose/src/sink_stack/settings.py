@@ -1,4 +1,4 @@
-"""What one stack home remembers: ports, passwords and keys, and all that follows from them."""
+"""The settings of one stack home: ports, passwords and keys, and what is derived from them."""
 
 import base64
 import hmac
@@ -30,7 +30,7 @@ class Settings:
         return int(self.values[f"STACK_PORT_{name.upper()}"])
 
     def database_port(self, database: str) -> int:
-        """The cluster's, unless the database was restored on a server of its own."""
+        """Return the cluster's port, or that of the server with the restored database."""
         return int(self.values.get(own_port(database)) or self.port("postgres"))
 
     def password(self, role: str) -> str:
@@ -102,7 +102,7 @@ def prepare(
 
 
 def save(layout: Layout, settings: Settings) -> None:
-    """Keep the settings, together with what follows from them."""
+    """Write the settings, and the variables that are derived from them, if they changed."""
     values = {**settings.values, **exported(layout, settings)}
     if not layout.settings.exists() or envfile.load(layout.settings) != values:
         envfile.save(layout.settings, values)
@@ -114,14 +114,14 @@ def exported(layout: Layout, settings: Settings) -> dict[str, str]:
 
 
 def remember(layout: Layout, settings: Settings, **fresh: str) -> Settings:
-    """Add facts about this home."""
+    """Add values to the settings, and save them."""
     changed = Settings({**settings.values, **fresh})
     save(layout, changed)
     return changed
 
 
 def _hash(secret: str, key: str) -> str:
-    """What the API knows a key by: as `sink-runner api-key new` prints it."""
+    """Return the hash by which the API recognises a key, as `sink-runner api-key new` prints it."""
     parts = (b"api-key", key.encode())
     content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     return "hmac-sha256:" + hmac.digest(secret.encode(), content, "sha256").hex()

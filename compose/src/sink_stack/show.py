@@ -1,4 +1,4 @@
-"""Shows one change of each direction arriving, as a person would check it by hand."""
+"""Changes one row in each database, and shows it arrive in the other."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ _TIMEOUT_SECONDS = 30
 _CATCH_UP_SECONDS = 120
 _LOOK_AGAIN_SECONDS = 0.3
 _QUIET_LOOKS = 3
-# A heartbeat is on its way now and then.
+# A slot with fewer unread bytes has only heartbeats left.
 _IDLE_SLOT_BYTES = 64 * 1024
 
 Row = Mapping[str, Any]
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One change, and what became of it."""
+    """One change: its source row, and the target row that arrived."""
 
     change: Change
     before: Row
@@ -64,7 +64,7 @@ CHANGES = (
     Change(
         source="smart_warehouse",
         target="smart_citizen",
-        # Rows that arrived before: one that a filter keeps away would be waited for in vain.
+        # Only rows that pass the mapping's filter: others never arrive.
         pick="""SELECT gr_id AS key FROM public.golden_records
                  WHERE lower(coalesce(status, 'active')) = 'active' AND jan_aadhaar IS NOT NULL
                  ORDER BY gr_id LIMIT 1""",
@@ -106,7 +106,7 @@ def show(
 ) -> Iterator[Arrival]:
     """Make each change and wait for it; yield both rows with the time it took.
 
-    The console says so while it waits for older changes.
+    It prints a line on the console while it waits for older changes.
     """
     for change in CHANGES:
         _wait_until_caught_up(settings, console, catch_up)
@@ -114,7 +114,7 @@ def show(
 
 
 def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) -> None:
-    """Rows that were just loaded are on their way, and an older one could undo the change shown."""
+    """Wait until earlier changes have arrived: one of them could overwrite the change shown."""
     bound, quiet = time.monotonic() + seconds, 0
     reported = False
     while quiet < _QUIET_LOOKS and time.monotonic() < bound:

@@ -1,4 +1,4 @@
-"""Brings the whole stack up and down, in an order that works."""
+"""Starts and stops the whole stack, in the order of its dependencies."""
 
 import shutil
 import sys
@@ -35,7 +35,7 @@ _PORTS_OF = {
     "registry_management": "registry",
     "airflow": "airflow-api",
 }
-# What reads goes before what it reads from; the last three need nothing of each other any more.
+# A part stops before the parts that it reads from; those of the last group are independent.
 _STOP_ORDER = (
     (*monitoring.PARTS, *airflow.PARTS, "schedule", "api"),
     ("runner",),
@@ -48,7 +48,7 @@ _RESTARTS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a caller may ask of `up` beyond the files of the repository.
+    """What a caller of `up` can add to the files of the repository.
 
     `prepare` runs once the databases are filled and before Debezium starts.
     """
@@ -56,7 +56,7 @@ class Options:
     runner: Sequence[str] | None = None
     api: Sequence[str] | None = None
     schedule: Sequence[str] | None = None
-    """Not started where Airflow runs: that does the same."""
+    """Not started while Airflow runs, which starts the same batches."""
     extra_tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra_topics: Sequence[topics.Topic] = ()
     prepare: Callable[[Settings], None] | None = None
@@ -116,7 +116,10 @@ class Stack:
                 self._reporter.step(f"stopped {', '.join(alive)}")
 
     def restart(self, parts: Sequence[str], options: Options) -> None:
-        """Stop parts and start what does not run; a runner that would refuse to start stays."""
+        """Stop parts and start what does not run.
+
+        A runner keeps running if its new configuration is refused.
+        """
         known = {name for names in _STOP_ORDER for name in names}
         if unknown := sorted(set(parts) - known):
             raise StackError(
@@ -128,7 +131,7 @@ class Stack:
         self.up(options)
 
     def clean(self) -> None:
-        """Delete everything of this home, wherever PostgreSQL's folder had to be put."""
+        """Delete this home, and PostgreSQL's folder if it is elsewhere."""
         self.down()
         data = self.settings.values.get("STACK_POSTGRES_DATA")
         if data and self.layout.home not in Path(data).parents:
@@ -136,7 +139,7 @@ class Stack:
         shutil.rmtree(self.layout.home)
 
     def up_sinks(self, sinks: Mapping[str, Sequence[str]]) -> None:
-        """Start programs of the sink: their names, and what to run."""
+        """Start programs of the sink; `sinks` maps their names to their commands."""
         commands = [
             runner.command(self.layout, argv, self.environment(), name)
             for name, argv in sinks.items()
@@ -164,7 +167,10 @@ class Stack:
             raise StackError(f"{refused}{more}") from None
 
     def _started_mappings(self) -> Mapping[str, health.MappingState]:
-        """The mappings' states once none is starting; the runner's death meanwhile is an error."""
+        """Return the states of the mappings once none is starting.
+
+        Raises PartDiedError if the runner ends meanwhile.
+        """
         port = self._health_port()
         found = health.started_states(port, self._runner_lives) if port else {}
         if not self._runner_lives():
@@ -179,11 +185,11 @@ class Stack:
         return int(self.environment().get("SINK_HEALTH_PORT", 0))
 
     def back_up(self, folder: Path) -> None:
-        """Copy the cluster as it is now."""
+        """Copy the running cluster to `folder`."""
         recovery.back_up(self._postgres(), self.settings, folder)
 
     def restore(self, database: str, folder: Path) -> None:
-        """Bring one database back from a copy; who reads or writes it has to be stopped."""
+        """Restore one database from a backup; all that reads or writes it must be stopped."""
         recovery.restore(self.supervisor, self._postgres(), self.layout, database, folder)
 
     def _postgres(self) -> Postgres:
@@ -191,7 +197,7 @@ class Stack:
         return Postgres(self.layout, self.settings, programs.postgres)
 
     def up_airflow(self, environment: Path | None = None) -> airflow.Airflow:
-        """Let Airflow run the schedules of a stack that is up, and nothing else do so."""
+        """Start Airflow for the schedules of a running stack, and stop `sink-runner schedule`."""
         if self.supervisor.running("postgres") is None:
             raise StackError("the stack is down: run `make up` first")
         environment = environment or self.layout.root / airflow.ENVIRONMENT
@@ -263,7 +269,7 @@ class Stack:
     def _up_debezium(self, server: Debezium) -> None:
         started = self.supervisor.ensure(server.command())
         if started or not server.ready():
-            # One that was running may be ending by what it met before the other parts came back.
+            # A server that was already running may still end because another part was down before.
             restarts = 0 if started else self.supervisor.restarts(server.name).count + _RESTARTS
             self.supervisor.wait_until(
                 server.name, server.ready, _SNAPSHOT_SECONDS, restarts=restarts
@@ -272,7 +278,7 @@ class Stack:
 
 
 def sink_runner(*arguments: str) -> list[str]:
-    """The command of the same environment as this program."""
+    """Return the command of the `sink-runner` in the environment of this program."""
     return [str(Path(sys.executable).with_name("sink-runner")), *arguments]
 
 

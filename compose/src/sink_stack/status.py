@@ -1,4 +1,4 @@
-"""What runs, and how far behind it is."""
+"""The state of each part, and the lag of slots and mappings."""
 
 import contextlib
 import json
@@ -53,7 +53,7 @@ class Part:
 
 
 def parts(stack: Stack, settings: Settings) -> list[Part]:
-    """The parts that ought to run; one of Airflow and `sink-runner schedule` does.
+    """Return the parts that should run: of Airflow and `sink-runner schedule` the one in use.
 
     Prometheus and Alertmanager are among them from `monitoring` until `down`.
     """
@@ -126,13 +126,13 @@ def _records_behind(client: Any, group: str) -> int:
 
 
 def mappings(settings: Settings) -> Mapping[str, MappingState]:
-    """What the runner says of its mappings; empty while it does not answer."""
+    """Return the states of the mappings; empty while the runner does not answer."""
     port = int(settings.exported().get("SINK_HEALTH_PORT", 0))
     return (health.mapping_states(port) if port else None) or {}
 
 
 def broken(settings: Settings) -> list[str]:
-    """The mappings that are quarantined or stopped: they need a person."""
+    """Return the mappings that are quarantined or stopped, for which a person has to act."""
     found = mappings(settings)
     return [name for name, one in found.items() if one.state in health.BROKEN]
 

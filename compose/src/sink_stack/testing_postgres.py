@@ -194,7 +194,7 @@ def _own(path: Path) -> None:
 
 
 def _identity() -> dict[str, Any]:
-    """Root hands the server to an ordinary user, without root's groups."""
+    """Return the arguments by which root starts the server as an ordinary user."""
     name = user()
     if name is None:
         return {}
@@ -223,7 +223,7 @@ def _initialise(programs: Path, home: Path, password: str) -> None:
 
 @contextmanager
 def _served(programs: Path, home: Path, password: str) -> Iterator[int]:
-    """Yield the port of a server that answers; at the end it stops at once, like the power."""
+    """Yield the port of a server that answers; afterwards stop it immediately."""
     server, port = _start(programs, home, password)
     try:
         yield port
@@ -276,7 +276,7 @@ def _answers(server: subprocess.Popen[bytes], dsn: str) -> bool:
 def pooling(
     server: Postgres, pool_mode: str, settings: Mapping[str, str | Path] | None = None
 ) -> Iterator[Callable[[str], str]]:
-    """Run PgBouncer in front of a server; yield what leads a connection URI through it.
+    """Run PgBouncer in front of a server; yield a function that directs a URI to PgBouncer.
 
     `settings` are more of PgBouncer's; it gets a copy of a file.
     """

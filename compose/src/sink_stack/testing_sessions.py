@@ -1,4 +1,4 @@
-"""Sessions of every role on scratch databases, and questions about what a role may do."""
+"""Sessions of every role on scratch databases, and checks of the privileges of a role."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ class Sessions:
 
 
 def denied(connection: psycopg.Connection, statement: LiteralString) -> bool:
-    """Whether a statement fails for want of a privilege; any other error is raised."""
+    """Whether a statement fails because a privilege is missing; any other error is raised."""
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(statement)

@@ -24,7 +24,7 @@ from .settings import Settings
 from .stack import Options, Stack
 from .topics import Topic
 
-# Parts live for seconds and carry little: the second compiler takes more time than it saves.
+# Parts run for seconds and process little: the second compiler takes more time than it saves.
 _JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 SCHEMA = "trap"
 # Scratch tables: each belongs to the tests of one fact about Debezium.
@@ -134,7 +134,7 @@ class StackUnderTest:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[StackUnderTest]:
-    """Every part for real, with empty databases; taken down when the session ends."""
+    """A stack of real parts with empty databases, stopped when the session ends."""
     with running(StackUnderTest) as found:
         yield found
 
@@ -219,7 +219,7 @@ def _options() -> Options:
 
 
 def _create_trap_tables(settings: Settings) -> None:
-    """Also called by every revive: the tables then exist."""
+    """Create the tables, unless they exist: each `revive` calls this again."""
     for name, tables in TRAPS.items():
         with psycopg.connect(settings.admin_dsn(f"smart_{name}")) as connection:
             if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):

@@ -30,7 +30,7 @@ class Topic:
     """As the broker's `message.max.bytes`; debezium-config/README.md has all limits."""
 
     def creation(self) -> dict[str, Any]:
-        """As the admin client wants it."""
+        """Return the arguments of the admin client."""
         retention = str(self.retention_days * _DAY)
         return {
             "num_partitions": self.partitions,
@@ -44,7 +44,7 @@ class Topic:
 
 
 def declared(path: Path) -> list[Topic]:
-    """The topics of the file; an unknown or missing word is an error."""
+    """Return the topics of the file; an unknown or missing key is an error."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     defaults = document.get("defaults", {})
     return [_topic(path, name, {**defaults, **entry}) for name, entry in document["topics"].items()]
@@ -60,7 +60,7 @@ def _topic(path: Path, name: str, entry: Mapping[str, Any]) -> Topic:
 
 
 def create(bootstrap: str, topics: Sequence[Topic]) -> int:
-    """Create what is missing and say how many; a partition count that differs is an error."""
+    """Create missing topics, return their number; a different partition count is an error."""
     with admin(bootstrap) as client:
         existing = set(client.list_topics())
         missing = {topic.name: topic.creation() for topic in topics if topic.name not in existing}

@@ -44,10 +44,10 @@ _KNOWN_CODE = Lookup(
     "SELECT scheme_code, scheme_code FROM public.scheme_master WHERE scheme_code = ANY (%s)",
     database="smart_warehouse",
 )
-# A row of a snapshot or a batch run has a status, but not the time since when: if the last event of
-# its application has the same type, the row is that event.  A row of the log may be older than such
-# an event: if the next event in time has the same type, the row is that event.  The query reads the
-# mapping's own target, so it runs in the transaction that writes.
+# A row of a snapshot or a batch run has a status, but not the time when the application got it: if
+# the last event of the application has the same type, the row is that event.  A row of the log may
+# be older than such an event: if the next event in time has the same type, the row is that event.
+# The query reads the mapping's own target, so it runs in the transaction that writes.
 _SINCE = Lookup(
     """
     SELECT e.id, e.type, e.at, e.estimated, coalesce(known.at, e.at::timestamp)
