@@ -98,6 +98,5 @@ class CandidateWriter:
 
     def _derive_touched(self, connection: Connection, now: datetime) -> int:
         run(connection, self._derivation.lock, (self._sql.mapping,))
-        counted = run(connection, self._derive, {"now": now}).fetchone()
-        assert counted is not None
-        return int(counted[0])
+        ((count,),) = run(connection, self._derive, {"now": now}).fetchall()
+        return int(count)

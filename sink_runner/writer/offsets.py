@@ -66,9 +66,8 @@ class Offsets:
 
     def _claim(self, connection: Connection, partition: int) -> Claim:
         parameters = (*self._identity, partition, self._owner)
-        row = connection.execute(_CLAIM, parameters).fetchone()
-        assert row is not None
-        return Claim(*row)
+        (claim,) = connection.execute(_CLAIM, parameters).fetchall()
+        return Claim(*claim)
 
     def advance(self, connection: Connection, steps: Iterable[Advance]) -> None:
         """Move the partitions on, or raise FencedError if one is no longer ours."""
