@@ -159,7 +159,11 @@ def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) ->
             server: Proxy(settings.port(server), kafka=server == "kafka")
             for server in ("postgres", "kafka", "registry")
         }
-        write_config(arena.root, log.parent)
+        first, last = (
+            "retry_steps = [0.5, 1.0, 2.0]\n",
+            _SHORT_TIMEOUT.format(seconds=TIMEOUT_SECONDS),
+        )
+        fresh.write_config(arena.root, log.parent, first, last)
         harness = Harness(
             stack=stack,
             arena=arena,
@@ -178,13 +182,3 @@ def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) ->
             harness.disconnect()  # The arena does not close sessions that reconnect() opened.
             for proxy in proxies.values():
                 proxy.close()
-
-
-def write_config(root: Path, folder: Path) -> None:
-    """Write the repository's configuration with shorter timeouts and retry intervals."""
-    text = (root / "sink-runner.toml").read_text(encoding="utf-8")
-    config = (
-        "retry_steps = [0.5, 1.0, 2.0]\n" + text + _SHORT_TIMEOUT.format(seconds=TIMEOUT_SECONDS)
-    )
-    (folder / "sink-runner.toml").write_text(config, encoding="utf-8")
-    (folder / "ranger-policies").symlink_to(root / "ranger-policies")

@@ -50,3 +50,12 @@ def is_unused(stack: StackUnderTest) -> bool:
             if connection.execute(query.encode()).fetchone() == (True,):
                 return False
     return True
+
+
+def write_config(root: Path, folder: Path, first: str = "", last: str = "") -> Path:
+    """Write the repository's configuration with settings before it and sections after it."""
+    text = (root / "sink-runner.toml").read_text(encoding="utf-8")
+    (folder / "ranger-policies").symlink_to(root / "ranger-policies")
+    path = folder / "sink-runner.toml"
+    path.write_text(f"{first}{text}{last}", encoding="utf-8")
+    return path

@@ -29,6 +29,15 @@ STOP_SECONDS = 10
 FAILED = 1  # the exit code of a runner whose mappings have all stopped
 # Longer than the session timeout, after which Kafka reassigns a dead runner's partitions.
 TAKEOVER_SECONDS = 90
+# Shorter than the runner's own timeout of 6 s, which 13 kills would wait for.
+SHORT_SESSIONS = """
+[kafka.options.librdkafka]
+"session.timeout.ms" = 2000
+"heartbeat.interval.ms" = 500
+[kafka.options.kafka-python]
+session_timeout_ms = 2000
+heartbeat_interval_ms = 500
+"""
 FAMILIES = 50
 
 
@@ -64,10 +73,12 @@ def no_failures(deployment):
 
 def test_twenty_kills_under_load_leave_expected_rows(deployment):
     rng = random.Random(20)
+    config = fresh.write_config(deployment.root, deployment.log.parent, last=SHORT_SESSIONS)
+    quick = replace(deployment, environment={**deployment.environment, "SINK_CONFIG": str(config)})
     progress, lives = deployment.progress(), []
     with load.running(*deployment.dsns, seed=1, rate=RATE) as running_load:
         for life in range(KILLS):
-            with deployment.runner() as runner:
+            with quick.runner() as runner:
                 if life not in EARLY:
                     before = progress
                     assert until(lambda at=before: deployment.progress() > at, TAKEOVER_SECONDS)

@@ -33,6 +33,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A test may wait for less than 6 s until a dead consumer's partitions are given away.
+group.min.session.timeout.ms=1000
 log.segment.bytes=134217728
 # A producer's request <= topic <= broker <= a consumer's fetch: debezium-config/README.md.
 message.max.bytes=68157440
