@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 import urllib.parse
 import urllib.request
@@ -116,7 +117,8 @@ def monitored(
         "route: {receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s}\n"
         f"receivers: [{{name: hook, webhook_configs: [{{url: '{address}'}}]}}]\n"
     )
-    with fresh.deploy(stack, folder / "log", families=5):
+    with fresh.deploy(stack, folder / "log", families=5) as deployment:
+        subprocess.run(sink_runner("batch", "schemes"), env=deployment.environment, check=True)
         made = Monitoring(
             layout=stack.stack.layout,
             settings=stack.settings,
@@ -158,7 +160,10 @@ def test_every_panel_shows_data(monitored: Monitored) -> None:
 
 @pytest.mark.parametrize(
     ("part", "alert", "start"),
-    [("runner", "SinkRunnerDown", start_runner)],
+    [
+        ("citizen", "SinkConnectorDown", StackUnderTest.revive),
+        ("runner", "SinkRunnerDown", start_runner),
+    ],
 )
 def test_alert_fires_and_clears(
     monitored: Monitored, part: str, alert: str, start: Callable[[StackUnderTest], None]

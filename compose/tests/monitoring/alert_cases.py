@@ -49,6 +49,10 @@ def _latency(share: float) -> Series:
     }
 
 
+_GIBIBYTE = 1024**3
+_HELD = 'sink_replication_slot_wal_held_bytes{database="d",slot="s"}'
+_FAILURES = 'sink_schedule_failures{mapping="one",mode="full"}'
+_START = 'sink_batch_run_start_timestamp_seconds{mapping="one",mode="full"}'
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
@@ -85,11 +89,20 @@ CASES = {
     "SinkLate": _gauge('sink_lag_seconds{mapping="one"}', 61, 60),
     "SinkVeryLate": _gauge('sink_lag_seconds{mapping="one"}', 301, 300),
     "SinkPoliciesOld": _gauge("sink_policy_age_seconds", 3601, 3600),
+    "SinkConnectorDown": _gauge('sink_replication_slot_active{database="d",slot="s"}', 0, 1),
+    "SinkSlotGrowth": _gauge(_HELD, _GIBIBYTE + 1, _GIBIBYTE),
+    "SinkBatchFailed": _gauge(_FAILURES, 1, 0),
+    "SinkBatchOverSla": Case(
+        fires={_START: "59x61"},
+        quiet={_START: "60x61"},
+        also={'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x61"},
+        after="61m",
+    ),
     "SinkFailureRate": Case(fires=_failing(0.011, 70), quiet=_failing(0.009, 70), after="70m"),
     "SinkFailureRateElevated": Case(
         fires=_failing(0.0031, 400), quiet=_failing(0.0029, 400), after="400m"
     ),
-    "SinkLatencyHigh": Case(fires=_latency(0.06), quiet=_latency(0.04), after="20m"),
+    "SinkLatencyHigh": Case(fires=_latency(0.052), quiet=_latency(0.04), after="20m"),
     "SinkVolumeDrop": Case(
         fires={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+4.9x120"},
         quiet={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+5.1x120"},
@@ -99,11 +112,35 @@ CASES = {
 
 # What else must or must not fire, by what the case is about.
 FIRES = {
+    ("SinkSlotGrowth", "a slot that reaches 2 GiB within four hours"): Case(
+        fires={_HELD: f"0+{_GIBIBYTE // 130}x45"}, quiet={}, after="45m"
+    ),
+    ("SinkBatchFailed", "a run that no schedule started"): Case(
+        fires={'sink_batch_run_outcome{mapping="one",mode="full",outcome="interrupted"}': "1x5"},
+        quiet={},
+        after="5m",
+    ),
     ("SinkVolumeDrop", "a mapping without an event since the runner's start"): Case(
         fires={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
     ),
 }
 QUIET = {
+    ("SinkSlotGrowth", "a slot that stays below 2 GiB for four hours"): Case(
+        quiet={_HELD: f"0+{_GIBIBYTE // 150}x45"}, fires={}, after="45m"
+    ),
+    ("SinkBatchFailed", "a run that is done"): Case(
+        quiet={'sink_batch_run_outcome{mapping="one",mode="full",outcome="done"}': "1x5"},
+        fires={},
+        after="5m",
+    ),
+    ("SinkBatchOverSla", "a run that ended"): Case(
+        quiet={
+            _START: "0x90",
+            'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x30 _x60",
+        },
+        fires={},
+        after="90m",
+    ),
     ("SinkVolumeDrop", "too few events a day before to compare with"): Case(
         quiet={_VOLUME: f"0+1.6x{_DAY - 1} _x120"}, fires={}, after=f"{_DAY + 90}m"
     ),

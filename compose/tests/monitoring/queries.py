@@ -11,6 +11,7 @@ from reference_text import method_calls
 _SUFFIXES = {
     "counter": ("_total",),
     "gauge": ("",),
+    "gauge_table": ("",),
     "histogram": ("_bucket", "_count", "_sum"),
 }
 _EVERYWHERE = {"job", "instance"}

@@ -25,6 +25,10 @@ _COMPARISONS = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
 # Rates and sums need Prometheus: compose/tests/monitoring evaluates all rules.
 _OF_PROMETHEUS = {
     "SinkRunnerDown",
+    "SinkConnectorDown",
+    "SinkSlotGrowth",
+    "SinkBatchFailed",
+    "SinkBatchOverSla",
     "SinkDeadLetterQueueLarge",
     "SinkFailureRate",
     "SinkFailureRateElevated",
