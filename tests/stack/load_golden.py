@@ -142,7 +142,7 @@ class GoldenLoad:
             update(connection, TABLE, key, self.people.golden_change())
 
     def roll_back(self, connection: psycopg.Connection) -> None:
-        """Roll back changes, of which the sink must see nothing."""
+        """Roll back changes, which must not reach the sink."""
         self.change(connection)
         insert(connection, TABLE, self._row())
         raise psycopg.Rollback

@@ -71,7 +71,7 @@ class Shop:
         return self.dead_letters("status")
 
     def crash(self, point: str) -> None:
-        """Let the session that writes die at a point of what is done next."""
+        """End the writing session at a given step of the next work."""
         committer, deferred = self.target.committer, self.target.waiting._deferred
         owner, name = {
             "taken": (deferred, "take"),

@@ -1,4 +1,4 @@
-"""``sink-runner quality``: what it says of a target, and with which exit code."""
+"""``sink-runner quality``: its report of a target, and its exit code."""
 
 import json
 from collections.abc import Callable, Iterator

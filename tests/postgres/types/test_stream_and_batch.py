@@ -1,4 +1,4 @@
-"""A row is written alike whether it came by the stream or by a batch, whatever the target's type.
+"""A row is written identically by the stream and by a batch, for every type of the target.
 
 The stream is what Debezium was recorded to write; the batch reads the same rows from a table.
 """

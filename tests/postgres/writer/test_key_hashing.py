@@ -32,7 +32,7 @@ def stored_keys(target: Any) -> list[str]:
     return [key for (key,) in target.connection.execute(STORED_KEYS, (target.name,))]
 
 
-def test_a_deleted_person_s_number_is_not_stored_keys(target):
+def test_key_of_deleted_row_is_stored_hashed(target):
     target.write(target.row(NUMBER, "one", position=5), target.gone(NUMBER, position=9))
     (key,) = stored_keys(target)
     assert NUMBER not in key

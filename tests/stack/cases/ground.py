@@ -122,7 +122,7 @@ class Ground:
     late: dict[str, str] = field(default_factory=dict)
     """Which mapping had not applied its events in time, and in which step."""
     wrong_before: dict[str, list[str]] = field(default_factory=dict)
-    """By case: what was wrong before statements ran on its target."""
+    """By case: the differences before statements ran on its target."""
 
     def states(self) -> Mapping[str, Mapping[str, str]]:
         """State and reason of each mapping, as the runner reports them."""

@@ -128,7 +128,7 @@ def _named(statements: Sequence[str], table: str) -> list[str]:
 
 
 def _columns(ddl: str) -> list[str]:
-    """The names of the columns: what is between commas outside brackets, but for constraints."""
+    """Return the column names of a CREATE TABLE body, without its constraints."""
     depth, parts = 0, [""]
     for character in ddl:
         depth += {"(": 1, ")": -1}.get(character, 0)

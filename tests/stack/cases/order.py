@@ -1,4 +1,4 @@
-"""Effects whose order decides what is left."""
+"""Cases whose result depends on the order of the changes."""
 
 from .model import Case, case
 

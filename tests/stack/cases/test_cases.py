@@ -28,7 +28,7 @@ def ground(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(ground: Ground, case: Case) -> None:
-    """The target shows what it has to, or the mapping is quarantined for the right reason."""
+    """The target has the expected rows, or the mapping is quarantined for the expected reason."""
     if case.refusal:
         for name in case.mappings:
             state = ground.states()[name]
@@ -47,7 +47,7 @@ def test_case(ground: Ground, case: Case) -> None:
 
 
 def eventually_settled(ground: Ground, case: Case) -> None:
-    """Wait for what was deferred; what is still wrong then is found by `difference`."""
+    """Wait until no event is deferred; `difference` reports what is still wrong."""
     bound = time.monotonic() + SECONDS
     while difference(ground, case) and time.monotonic() < bound:
         time.sleep(PAUSE)
