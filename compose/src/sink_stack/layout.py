@@ -70,7 +70,7 @@ class Layout:
 
 
 def find(environ: Mapping[str, str]) -> Layout:
-    """Return the layout that the environment variables configure, with defaults for the others."""
+    """Return the folders that the environment variables name; defaults replace missing ones."""
     root = _repository(environ)
     home = environ.get("SINK_STACK_HOME")
     cache = environ.get("SINK_STACK_CACHE")

@@ -90,7 +90,7 @@ def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
 
 
 def fingerprint() -> dict[str, str]:
-    """Return what changes when a plugin is installed, removed, upgraded or edited."""
+    """Return a description of the installed code: any edit, installation or removal changes it."""
     found = {"the code of sink-runner": "\n".join(sorted(_files(CORE)))}
     for distribution in distributions():
         for entry in distribution.entry_points:
