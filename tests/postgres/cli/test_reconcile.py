@@ -39,7 +39,7 @@ def test_equal_sides_return_0(reconcile) -> None:
     assert "unchanged by their digests since they were equal 30" in out
 
 
-def test_row_that_may_be_on_its_way_returns_1(reconcile, people) -> None:
+def test_row_in_flight_returns_1(reconcile, people) -> None:
     people.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 7'")
     code, out, _ = reconcile("golden-records", "--full")
     assert code == 1
