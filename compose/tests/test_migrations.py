@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 def dsn(postgres):
     """Return the administrator's DSN of copies of both databases."""
-    names = {name: postgres.fresh_database(name) for name in DATABASES.values()}
+    names = {name: postgres.fresh_database(name, migrated=False) for name in DATABASES.values()}
     return lambda name: postgres.dsn(names[name])
 
 

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import psycopg
 import pytest
 from psycopg import sql
+from sink_runner.postgres.migrations import migrate_database
 
 from . import apt, envfile, layout
 from .postgres import scripts, user
@@ -78,10 +79,13 @@ class Postgres:
         user = _SUPERUSER if role == "admin" else role
         return f"postgresql://{user}:{self.passwords[role]}@127.0.0.1:{self.port}/{database}"
 
-    def fresh_database(self, like: str) -> str:
-        """The name of a new, empty database with the tables, triggers and grants of `like`."""
+    def fresh_database(self, like: str, *, migrated: bool = True) -> str:
+        """The name of a new, empty database with the tables, triggers and grants of `like`.
+
+        It has the runner's own tables, unless it is not `migrated`.
+        """
         name = f"{like}_{next(self._names)}"
-        self._copy(like, name)
+        self._copy(_template(like, migrated), name)
         return name
 
     def load(self) -> None:
@@ -94,17 +98,21 @@ class Postgres:
                 name = sql.Identifier(_SUPERUSER if role == "admin" else role)
                 admin.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, password))
             for database in DATABASES:
-                name = sql.Identifier(_template(database))
-                admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
-                self._run(_template(database), scripts(self.sql_folder, database))
+                bare, migrated = (_template(database, flag) for flag in (False, True))
+                admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(bare)))
+                self._run(bare, scripts(self.sql_folder, database))
+                self._copy(bare, migrated)
+                migrate_database(self.dsn(migrated, "sink_writer"))
+                self._copy(bare, database)
                 # A template with a session in it cannot be copied.
-                admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
-                self._copy(database, database)
+                for template in (bare, migrated):
+                    closed = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false")
+                    admin.execute(closed.format(sql.Identifier(template)))
 
-    def _copy(self, like: str, name: str) -> None:
+    def _copy(self, template: str, name: str) -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as admin:
-            admin.execute(statement.format(sql.Identifier(name), sql.Identifier(_template(like))))
+            admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         # What belongs to the database itself is not copied.
         self._run(name, [self.sql_folder / "common" / "70-database.sql"])
 
@@ -183,8 +191,8 @@ def _fetched(environ: Mapping[str, str]) -> Path:
     return programs.postgres / "bin"
 
 
-def _template(database: str) -> str:
-    return f"template_{database}"
+def _template(database: str, migrated: bool) -> str:  # noqa: FBT001 - one of two templates
+    return f"template_{database}_migrated" if migrated else f"template_{database}"
 
 
 def _own(path: Path) -> None:

@@ -15,7 +15,7 @@ class Sessions:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
-        self._names = {name: postgres.fresh_database(name) for name in DATABASES}
+        self._names = {name: postgres.fresh_database(name, migrated=False) for name in DATABASES}
         self._open: list[psycopg.Connection] = []
 
     def __call__(self, database: str, role: Role) -> psycopg.Connection:

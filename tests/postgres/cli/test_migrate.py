@@ -27,7 +27,7 @@ enabled = {enabled}
 @pytest.fixture
 def configured_at(postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Return a function that writes a configuration and returns the administrator's DSN."""
-    name = postgres.fresh_database("smart_citizen")
+    name = postgres.fresh_database("smart_citizen", migrated=False)
 
     def write(*enabled: str) -> str:
         dsn = postgres.dsn(name, "sink_writer")

@@ -36,7 +36,7 @@ OTHER_SETTINGS = {
 @pytest.fixture(scope="module")
 def database(postgres) -> str:
     """A database that sets every setting to another value, for itself or for the role."""
-    name = postgres.fresh_database("smart_citizen")
+    name = postgres.fresh_database("smart_citizen", migrated=False)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         for number, (setting, value) in enumerate(OTHER_SETTINGS.items()):
             scope = f"ROLE sink_writer IN DATABASE {name}" if number % 2 else f"DATABASE {name}"
@@ -57,7 +57,7 @@ def test_settings_override_defaults_of_database_and_role(postgres, database) -> 
 
 def test_operators_of_extensions_are_found(postgres) -> None:
     """Without the extension's schema, citext compares like text, and hstore cannot be compared."""
-    name = postgres.fresh_database("smart_citizen")
+    name = postgres.fresh_database("smart_citizen", migrated=False)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute(b'CREATE SCHEMA "of Extensions"')
         admin.execute(b'CREATE EXTENSION citext SCHEMA "of Extensions"')

@@ -11,7 +11,7 @@ DISTINCT = "SELECT count(DISTINCT pg_xact_commit_timestamp(xmin)) FROM public.st
 
 @pytest.fixture
 def writer(postgres):
-    name = postgres.fresh_database("smart_citizen")
+    name = postgres.fresh_database("smart_citizen", migrated=False)
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute("CREATE TABLE public.stamped (id int)")
         admin.execute("GRANT SELECT, INSERT ON public.stamped TO sink_writer")

@@ -151,7 +151,9 @@ class MappedTables:
 
 @pytest.fixture(scope="session")
 def table_databases(postgres) -> tuple[str, str]:
-    return postgres.fresh_database("smart_warehouse"), postgres.fresh_database("smart_citizen")
+    return postgres.fresh_database("smart_warehouse", migrated=False), postgres.fresh_database(
+        "smart_citizen", migrated=False
+    )
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ VALUES = {"text": "noted", "json": '{"a": 1}', "jsonb": '{"a": 1}', "xml": "<a/>
 
 @pytest.fixture
 def tables(postgres: Any) -> Iterator[MappedTables]:
-    names = (postgres.fresh_database(name) for name in ("smart_warehouse", "smart_citizen"))
+    names = (
+        postgres.fresh_database(name, migrated=False)
+        for name in ("smart_warehouse", "smart_citizen")
+    )
     tables = MappedTables(postgres, tuple(names))
     yield tables
     tables.close()

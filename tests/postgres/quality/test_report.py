@@ -122,7 +122,7 @@ class TestCounts:
         self, make: Make, postgres, configured: Callable
     ) -> None:
         place = make()
-        name = postgres.fresh_database("smart_citizen")
+        name = postgres.fresh_database("smart_citizen", migrated=False)
         with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
             admin.execute("DROP TABLE IF EXISTS sink.quality_count")
             admin.execute(f"CREATE SCHEMA {place.schema}".encode())

@@ -40,7 +40,7 @@ def plan(cron: str = "0 * * * *", name: str = "apples", database: str = "one", *
 
 @pytest.fixture
 def dsns(postgres) -> dict[str, str]:
-    name = postgres.fresh_database("smart_citizen")
+    name = postgres.fresh_database("smart_citizen", migrated=False)
     return {"one": postgres.dsn(name, "sink_writer")}
 
 

@@ -168,7 +168,7 @@ class TestAuditLog:
     @pytest.mark.parametrize("statement", ["UPDATE {} SET user_id = 'x'", "DELETE FROM {}"])
     @pytest.mark.parametrize("database", ["smart_citizen", "smart_warehouse"])
     def test_writer_cannot_change_log(self, postgres, statement: str, database: str) -> None:
-        dsn = postgres.dsn(postgres.fresh_database(like=database), "sink_writer")
+        dsn = postgres.dsn(postgres.fresh_database(like=database, migrated=False), "sink_writer")
         with connect(dsn, "test") as session:
             migrate(session)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -176,7 +176,7 @@ class TestAuditLog:
 
     @pytest.mark.parametrize("role", ["sink_writer", "sink_reader", "sink_capture"])
     def test_only_owner_can_truncate_log(self, postgres, role: str) -> None:
-        name = postgres.fresh_database(like="smart_citizen")
+        name = postgres.fresh_database(like="smart_citizen", migrated=False)
         with connect(postgres.dsn(name, "sink_writer"), "t") as writer:
             migrate(writer)
         with (
@@ -193,7 +193,7 @@ class TestAuditLog:
         assert abs(now - audit_log(portal)[0]["timestamp"]) < timedelta(minutes=1)
 
     def test_read_audit_filters_by_mapping_and_date(self, postgres) -> None:
-        name = postgres.fresh_database(like="smart_citizen")
+        name = postgres.fresh_database(like="smart_citizen", migrated=False)
         with connect(postgres.dsn(name, "sink_writer"), "test") as session:
             migrate(session)
             for number, mapping in enumerate(("one", "one", "two")):
@@ -278,7 +278,7 @@ class TestAuditLog:
 @pytest.fixture
 def log_session(postgres) -> Iterator[psycopg.Connection]:
     with connect(
-        postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer"), "t"
+        postgres.dsn(postgres.fresh_database("smart_citizen", migrated=False), "sink_writer"), "t"
     ) as session:
         migrate(session)
         yield session
