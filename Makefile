@@ -11,13 +11,12 @@ TOOLS := .tools
 # Otherwise each process of a test run compiles every test again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
-# These tests run in one process, since they share a stack or run JVMs; tests with faults have
-# another stack. The other tests mostly wait, so more processes than cores are faster.
+# These tests run in one process, since they share a stack or run JVMs. The other tests mostly wait,
+# so more processes than cores are faster.
 REAL := stack or airflow or ranger
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
 # The output of the tests that run in parallel with those on the stack; it is printed after them.
 BESIDE := .pytest_cache/beside.log
-CHAOS := .pytest_cache/chaos.log
 # Only wheels: a build from source would run a build backend that is not pinned.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -72,13 +71,11 @@ lint: venv ## ruff: rules and format; import-linter: the layers of packages; pri
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src docs/hooks $(wildcard plugins/*/src)
 
-test: lint types ## lint and types, then all tests in parallel: on a stack, with faults on another one, without a stack
+test: lint types ## lint and types, then all tests in parallel: those on a stack, and those without
 	@mkdir -p $(dir $(BESIDE))
-	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; \
-		nice -n 5 $(PYTEST) -m chaos --durations=20 > $(CHAOS) 2>&1 & chaos=$$!; trap "kill $$beside $$chaos" INT TERM; \
-		$(PYTEST) -m '($(REAL)) and not chaos' --durations=20; real=$$?; \
-		wait $$chaos; chaos=$$?; cat $(CHAOS); wait $$beside; beside=$$?; cat $(BESIDE); \
-		exit $$((real | chaos | beside))
+	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
+		$(PYTEST) -m '$(REAL)' --durations=20; real=$$?; \
+		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((real | beside))
 
 test-unit: venv ## the tests that need nothing but Python
 	@$(PARALLEL) -m 'not postgres and not prometheus and not ($(REAL))'
