@@ -6,11 +6,9 @@ from collections.abc import Collection, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
-from ..errors import RetriableError
-from .broker_check import is_reachable
-from .connection import KafkaConnection, open_client
-from .feed import PING_SECONDS, Bounds
-from .offset_queries import kafka_errors, partition_bounds
+from .connection import KafkaConnection
+from .feed import Bounds
+from .offset_queries import kafka_errors, open_reachable, partition_bounds
 
 _SETTINGS = {
     "enable_auto_commit": False,
@@ -42,11 +40,8 @@ class LogEnds:
 
     def _bounds(self, topic: str) -> Mapping[int, Bounds]:
         if self._consumer is None:
-            # A client that cannot connect leaves its sockets open.
-            if not is_reachable(self._connection, PING_SECONDS):
-                raise RetriableError("Kafka does not answer")
             settings = self._connection.for_kafka_python("consumer", _SETTINGS)
-            self._consumer = open_client(KafkaConsumer, settings)
+            self._consumer = open_reachable(KafkaConsumer, self._connection, settings)
         partitions = self._consumer.partitions_for_topic(topic) or ()
         return partition_bounds(self._consumer, [TopicPartition(topic, one) for one in partitions])
 

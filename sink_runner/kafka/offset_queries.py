@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, LeaderNotAvailableError, for_code
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
-from .broker_check import client_error
+from ..errors import RetriableError
+from .broker_check import client_error, is_reachable
 from .connection import KafkaConnection, open_client
-from .feed import Bounds
+from .feed import PING_SECONDS, Bounds
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -24,11 +27,25 @@ def kafka_errors(connection: KafkaConnection) -> Iterator[None]:
         raise client_error(connection, fault) from fault
 
 
+def open_reachable(
+    client: Callable[..., T], connection: KafkaConnection, settings: Mapping[str, Any]
+) -> T:
+    """Make a client of kafka-python.
+
+    Raises RetriableError if no broker accepts a connection: the client would wait 30 seconds for
+    one, and an outage would be reported only after several such attempts.
+    """
+    if not is_reachable(connection, PING_SECONDS):
+        raise RetriableError("Kafka does not answer")
+    return open_client(client, settings)
+
+
 @contextmanager
 def admin_client(connection: KafkaConnection) -> Iterator[KafkaAdminClient]:
     """A client for metadata, whose errors are raised as by `kafka_errors`."""
     with kafka_errors(connection):
-        admin = open_client(KafkaAdminClient, connection.for_kafka_python("admin", {}))
+        settings = connection.for_kafka_python("admin", {})
+        admin = open_reachable(KafkaAdminClient, connection, settings)
         try:
             yield admin
         finally:
@@ -48,7 +65,7 @@ def topic_bounds(connection: KafkaConnection, topic: str) -> Mapping[int, Bounds
     """Return the offsets that Kafka holds of each partition of a topic."""
     with kafka_errors(connection):
         settings = connection.for_kafka_python("consumer", {"enable_auto_commit": False})
-        consumer = open_client(KafkaConsumer, settings)
+        consumer = open_reachable(KafkaConsumer, connection, settings)
         try:
             found = consumer.partitions_for_topic(topic) or ()
             return partition_bounds(
