@@ -5,18 +5,22 @@ They are read at an interval and not at a scrape, so that a slow database delays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
 
 from ..config.database import Database
 from ..config.dsn import Dsn
+from ..config.sections import Scheduling
 from ..error_text import describe
 from ..model.gauge_table import GaugeTable
 from ..model.status import Health
+from ..model.timetable import Cron
+from ..plugin import TableMapping
 from ..postgres.migrations import has_tables
 from ..postgres.session import Connection, connect
+from ..schedule.plans import plans_of
 
 SECONDS = 15.0
 _STATEMENT_SECONDS = 5.0
@@ -37,14 +41,50 @@ WHERE database = current_database() AND slot_type = 'logical' AND NOT temporary
 """
 
 
+Row = Sequence[Any]
+
+
 class Query(NamedTuple):
     """A gauge and the query of its series; a row without a number has none."""
 
     gauge: GaugeTable
     sql: str
+    compute: Callable[[Iterable[Row]], Iterable[Row]] = iter
+    """Returns the series of the query's rows."""
 
 
-def target_queries(health: Health) -> Sequence[Query]:
+class Schedules:
+    """Computes the series of what the database holds of the current schedules.
+
+    The database keeps schedules that no mapping has any more.
+    """
+
+    SELECT = "SELECT mapping, mode, cron, done_until, failures FROM sink.schedule"
+
+    def __init__(self, mappings: Mapping[str, TableMapping], settings: Scheduling) -> None:
+        plans = plans_of(mappings, settings)
+        self._current = {(plan.mapping, plan.mode, plan.cron.expression) for plan in plans}
+        self._maintenance = settings.window
+
+    def due(self, rows: Iterable[Row]) -> Iterable[Row]:
+        """Return when the first time that is not done is due, or was due: past if it is late."""
+        due: dict[tuple[str, str], float] = {}
+        for mapping, mode, cron, done_until, _ in self._select(rows):
+            time = self._maintenance.shift(Cron(cron).after(done_until)).timestamp()
+            due[mapping, mode] = min(time, due.get((mapping, mode), time))
+        return [(*labels, time) for labels, time in due.items()]
+
+    def failures(self, rows: Iterable[Row]) -> Iterable[Row]:
+        failures: dict[tuple[str, str], int] = {}
+        for mapping, mode, _, _, count in self._select(rows):
+            failures[mapping, mode] = max(count, failures.get((mapping, mode), 0))
+        return [(*labels, count) for labels, count in failures.items()]
+
+    def _select(self, rows: Iterable[Row]) -> Iterable[Row]:
+        return (row for row in rows if tuple(row[:3]) in self._current)
+
+
+def target_queries(health: Health, schedules: Schedules) -> Sequence[Query]:
     """Return what is read of a database that mappings write to."""
     return (
         Query(
@@ -111,10 +151,11 @@ def target_queries(health: Health) -> Sequence[Query]:
         Query(
             health.gauge_table(
                 "sink_schedule_due_timestamp_seconds",
-                "Since when a scheduled batch run is due; absent if none is.",
+                "When the next scheduled batch run is due; in the past if it has not ended.",
                 ("mapping", "mode"),
             ),
-            "SELECT mapping, mode, extract(epoch FROM min(due)) FROM sink.schedule GROUP BY 1, 2",
+            Schedules.SELECT,
+            schedules.due,
         ),
         Query(
             health.gauge_table(
@@ -122,7 +163,8 @@ def target_queries(health: Health) -> Sequence[Query]:
                 "Failures in a row of a scheduled batch run.",
                 ("mapping", "mode"),
             ),
-            "SELECT mapping, mode, max(failures) FROM sink.schedule GROUP BY 1, 2",
+            Schedules.SELECT,
+            schedules.failures,
         ),
     )
 
@@ -160,9 +202,16 @@ def source_queries(health: Health) -> Sequence[Query]:
 class DatabaseMetrics:
     """Reads the metrics of all configured databases."""
 
-    def __init__(self, databases: Mapping[str, Database], health: Health) -> None:
+    def __init__(
+        self,
+        databases: Mapping[str, Database],
+        health: Health,
+        mappings: Mapping[str, TableMapping],
+        scheduling: Scheduling,
+    ) -> None:
         self._databases = databases
-        self._target, self._source = target_queries(health), source_queries(health)
+        self._target = target_queries(health, Schedules(mappings, scheduling))
+        self._source = source_queries(health)
         self._log = structlog.get_logger()
         self._reasons: dict[tuple[str, Sequence[Query]], str] = {}
 
@@ -191,4 +240,4 @@ class DatabaseMetrics:
 
 def _rows(connection: Connection, query: Query, database: str) -> list[Any]:
     rows = connection.execute(query.sql.encode(), {"database": database}).fetchall()
-    return [row for row in rows if row[-1] is not None]
+    return [row for row in query.compute(rows) if row[-1] is not None]

@@ -63,7 +63,7 @@ def run(
         publishing(config, selected, health),
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
-        repeating("metrics", DatabaseMetrics(config.databases, health).observe, READ_SECONDS),
+        repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
             config=config,
@@ -80,6 +80,13 @@ def run(
         _wait(threads, stop)
         _finish(threads, config.shutdown_seconds)
     return 1 if quarantined or any(thread.failed for thread in threads) else 0
+
+
+def _database_metrics(
+    config: Config, selected: Sequence[discovery.Plugin], health: Health
+) -> DatabaseMetrics:
+    mappings = {one.name: one.mapping for one in selected if one.mapping}
+    return DatabaseMetrics(config.databases, health, mappings, config.schedule)
 
 
 def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:

@@ -16,6 +16,7 @@ from reference_interface import settings
 from reference_operation import tables, views
 
 from sink_runner import errors, hookspecs, plugin
+from sink_runner.config.sections import Scheduling
 from sink_runner.dlq.outbox import unpublished_gauge
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
@@ -86,7 +87,7 @@ def test_metrics_are_in_the_reference(pages, tmp_path: Path) -> None:
     unpublished_gauge(health)
     (tmp_path / "policies.json").write_bytes((ROOT / "ranger-policies/policies.json").read_bytes())
     PolicyWatch(ROOT / "ranger-policies").show(health)
-    DatabaseMetrics({}, health)
+    DatabaseMetrics({}, health, {}, Scheduling())
     show_versions(health, ())
     exported = generate_latest(health.registry).decode()
     names = {family.name for family in text_string_to_metric_families(exported)}

@@ -52,6 +52,7 @@ def _latency(share: float) -> Series:
 _GIBIBYTE = 1024**3
 _HELD = 'sink_replication_slot_wal_held_bytes{database="d",slot="s"}'
 _FAILURES = 'sink_schedule_failures{mapping="one",mode="full"}'
+_DUE = 'sink_schedule_due_timestamp_seconds{mapping="one",mode="full"}'
 _START = 'sink_batch_run_start_timestamp_seconds{mapping="one",mode="full"}'
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
@@ -92,6 +93,9 @@ CASES = {
     "SinkConnectorDown": _gauge('sink_replication_slot_active{database="d",slot="s"}', 0, 1),
     "SinkSlotGrowth": _gauge(_HELD, _GIBIBYTE + 1, _GIBIBYTE),
     "SinkBatchFailed": _gauge(_FAILURES, 1, 0),
+    "SinkBatchLate": Case(
+        fires={_DUE: "239x20"}, quiet={_DUE: "300x20"}, also={_START: "238x20"}, after="20m"
+    ),
     "SinkBatchOverSla": Case(
         fires={_START: "59x61"},
         quiet={_START: "60x61"},
@@ -120,6 +124,9 @@ FIRES = {
         quiet={},
         after="5m",
     ),
+    ("SinkBatchLate", "a mapping that never ran"): Case(
+        fires={_DUE: "60x20"}, quiet={}, after="20m"
+    ),
     ("SinkVolumeDrop", "a mapping without an event since the runner's start"): Case(
         fires={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
     ),
@@ -132,6 +139,9 @@ QUIET = {
         quiet={'sink_batch_run_outcome{mapping="one",mode="full",outcome="done"}': "1x5"},
         fires={},
         after="5m",
+    ),
+    ("SinkBatchLate", "a run that has started since it was due"): Case(
+        quiet={_DUE: "100x30", _START: "100x30"}, fires={}, after="30m"
     ),
     ("SinkBatchOverSla", "a run that ended"): Case(
         quiet={

@@ -1,6 +1,7 @@
 """The metrics that are read from the databases."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -9,7 +10,9 @@ from structlog.testing import capture_logs
 
 from sink_runner.config.database import Database
 from sink_runner.config.dsn import Dsn
+from sink_runner.config.sections import Scheduling
 from sink_runner.model.status import Health
+from sink_runner.plugin import Column, Schedule, TableMapping, newest_wins
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
 from sink_runner.runtime.database_metrics import DatabaseMetrics
@@ -39,9 +42,25 @@ FROM (VALUES ('full', 100, 160, 'done', '{"read": 9, "failed": 1}'),
   ('from 2026-01-01 until now', 300, NULL, 'running', '{}')
 ) AS v (mode, started, ended, outcome, counts);
 INSERT INTO sink.schedule (mapping, mode, cron, done_until, due, failures)
-VALUES ('orders', 'full', '0 3 * * *', now(), to_timestamp(500), 2),
-  ('orders', 'changed', '0 * * * *', now(), NULL, 0);
+VALUES ('orders', 'full', '0 3 * * *', '2026-01-04 03:00Z', NULL, 2),
+  ('orders', 'full', '30 4 * * *', '2026-01-03 04:30Z', NULL, 0),
+  ('orders', 'full', '0 5 * * *', '2026-01-01 05:00Z', NULL, 3),
+  ('orders', 'changed', '0 * * * *', '2026-01-04 01:00Z', NULL, 0),
+  ('removed', 'full', '0 5 * * *', '2026-01-01 05:00Z', NULL, 3);
 """
+_MAPPING = TableMapping(
+    source="north.public.orders",
+    target="citizen.public.orders",
+    key=("id",),
+    conflict=newest_wins("changed_at"),
+    columns=(Column("id"), Column("changed_at")),
+    schedules=(
+        Schedule("0 3 * * *", full=True),
+        Schedule("30 4 * * *", full=True),
+        Schedule("0 * * * *"),
+    ),
+)
+_MAINTENANCE = Scheduling(maintenance="0 2 * * SUN#1", maintenance_minutes=120)
 
 
 class Scene:
@@ -54,7 +73,9 @@ class Scene:
             dsn=Dsn.of(postgres.dsn(self.name, role="sink_writer")),
             reader_dsn=Dsn.of(postgres.dsn(self.name, role="sink_reader")),
         )
-        self.metrics = DatabaseMetrics({"citizen": self.database}, self.health)
+        self.metrics = DatabaseMetrics(
+            {"citizen": self.database}, self.health, {"orders": _MAPPING}, _MAINTENANCE
+        )
         self.admin = psycopg.connect(postgres.dsn(self.name), autocommit=True)
 
     def fill(self) -> None:
@@ -99,8 +120,18 @@ def test_last_run_of_each_mode_counts(scene: Scene) -> None:
     assert scene.series("sink_batch_run_end_timestamp_seconds") == {full: 230}
     assert scene.series("sink_batch_run_outcome") == {(*full, "done"): 1, (*between, "running"): 1}
     assert scene.series("sink_batch_run_rows") == {(*full, "read"): 4, (*full, "written"): 3}
-    assert scene.series("sink_schedule_due_timestamp_seconds") == {full: 500}
-    assert scene.series("sink_schedule_failures") == {full: 2, ("orders", "changed"): 0}
+
+
+def test_only_current_schedules_are_due(scene: Scene) -> None:
+    """The database keeps the schedules of removed mappings, and earlier times of the others."""
+    scene.fill()
+    scene.metrics.observe()
+    full, changed = ("orders", "full"), ("orders", "changed")
+    assert scene.series("sink_schedule_failures") == {full: 2, changed: 0}
+    assert scene.series("sink_schedule_due_timestamp_seconds") == {
+        full: datetime(2026, 1, 4, 4, 30, tzinfo=UTC).timestamp(),
+        changed: datetime(2026, 1, 4, 4, tzinfo=UTC).timestamp(),  # maintenance ends
+    }
 
 
 def test_series_go_with_their_rows(scene: Scene) -> None:

@@ -28,6 +28,7 @@ _OF_PROMETHEUS = {
     "SinkConnectorDown",
     "SinkSlotGrowth",
     "SinkBatchFailed",
+    "SinkBatchLate",
     "SinkBatchOverSla",
     "SinkDeadLetterQueueLarge",
     "SinkFailureRate",

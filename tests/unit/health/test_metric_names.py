@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sink_stack import layout
 
+from sink_runner.config.sections import Scheduling
 from sink_runner.dlq.outbox import unpublished_gauge
 from sink_runner.loading import discovery
 from sink_runner.masking.policy_watch import PolicyWatch
@@ -49,7 +50,7 @@ def exported() -> str:
     mapping.dead_letters(0, 0, 1)
     unpublished_gauge(health).labels("citizen", "north").set(0)
     PolicyWatch(ROOT / "ranger-policies").show(health)
-    metrics = DatabaseMetrics({}, health)
+    metrics = DatabaseMetrics({}, health, {}, Scheduling())
     for query in (*metrics._target, *metrics._source):
         query.gauge.report("citizen", [(*("x" for _ in query.gauge._labels), 1)])
     show_versions(health, discovery.installed().values())
