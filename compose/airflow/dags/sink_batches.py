@@ -13,7 +13,7 @@ from typing import Any
 
 import sink_schedules
 from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
-from sink_batch import BatchOperator, took_long
+from sink_batch import BatchOperator, warn_of_slow_run
 from sink_times import Times
 from sink_timetable import BatchTimetable
 
@@ -71,7 +71,7 @@ def deadlines(schedule: dict[str, Any], rules: dict[str, Any]) -> list[DeadlineA
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(seconds=seconds),
             callback=AsyncCallback(
-                took_long,
+                warn_of_slow_run,
                 kwargs={
                     "mapping": schedule["mapping"],
                     "mode": schedule["mode"],

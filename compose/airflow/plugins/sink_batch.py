@@ -46,7 +46,9 @@ class BatchOperator(BaseOperator):
         self._hook.send_sigterm()
 
 
-async def took_long(*, mapping: str, mode: str, limit: str, minutes: float, **_: Any) -> None:
+async def warn_of_slow_run(
+    *, mapping: str, mode: str, limit: str, minutes: float, **_: Any
+) -> None:
     """Log a run that has not ended at its deadline."""
     logging.getLogger("sink_runner.batch").error(
         "batch_slow mapping=%s mode=%s longer_than=%s minutes=%s", mapping, mode, limit, minutes

@@ -37,15 +37,15 @@ def own_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def load(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The rules and schedules; `errors` has the plugins that could not be read."""
     kept = Path(environ.get("AIRFLOW_HOME", Path.home() / "airflow")) / "sink-schedules.json"
-    request = _question(environ)
+    request = _request(environ)
     answer = _fresh(kept, request)
     if answer is None:
-        answer = {**_ask(environ), "request": request}
-        _keep(kept, answer)
+        answer = {**_read_schedules(environ), "request": request}
+        _store(kept, answer)
     return answer
 
 
-def _question(environ: Mapping[str, str]) -> dict[str, str]:
+def _request(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the answer depends on."""
     names = ("SINK_RUNNER", "SINK_CONFIG", "SINK_PLUGINS", "SINK_PLUGINS_OFF")
     return {name: environ[name] for name in names if name in environ}
@@ -62,7 +62,7 @@ def _fresh(kept: Path, request: dict[str, str]) -> dict[str, Any] | None:
     return answer if newest < since and answer.get("request") == request else None
 
 
-def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_schedules(environ: Mapping[str, str]) -> dict[str, Any]:
     completed = subprocess.run(
         [runner(environ), "schedule", "--json"],
         env=own_environment(environ),
@@ -80,7 +80,7 @@ def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
     return answer
 
 
-def _keep(path: Path, answer: dict[str, Any]) -> None:
+def _store(path: Path, answer: dict[str, Any]) -> None:
     """Write the file atomically, since other processes read and write it, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(

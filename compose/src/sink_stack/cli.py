@@ -59,7 +59,7 @@ def _up(*, no_runner: bool, demo: bool) -> None:
     if compose := _compose(stack):
         compose.up(with_runner=not no_runner)
     else:
-        stack.up(Options() if no_runner else _sinks())
+        stack.up(Options() if no_runner else _runner_options())
     if demo:
         _load_demo(stack)
 
@@ -157,7 +157,7 @@ def _restart(*, parts: tuple[str, ...]) -> None:
     if compose := _compose(stack):
         compose.run("restart", *chosen)
     else:
-        stack.restart(chosen, _sinks())
+        stack.restart(chosen, _runner_options())
 
 
 @program.command("psql")
@@ -256,7 +256,7 @@ def _compose(stack: Stack) -> engine.Compose | None:
     return None
 
 
-def _sinks() -> Options:
+def _runner_options() -> Options:
     return Options(
         runner=sink_runner("run"), api=sink_runner("api"), schedule=sink_runner("schedule")
     )

@@ -53,11 +53,13 @@ class Environment:
         own = [part for folder in self._own() for part in ("-e", folder)]
         reporter.step(self._purpose())
         with log.open("a", encoding="utf-8") as stream:
-            doing = _Doing(sum(len(_PIN.findall(self._read(name))) for name in self._files))
-            with reporter.watching(doing.text):
+            progress = _PipProgress(
+                sum(len(_PIN.findall(self._read(name))) for name in self._files)
+            )
+            with reporter.watching(progress.text):
                 for line in self._pip(log, "install", "--require-hashes", *files):
                     stream.write(line)
-                    doing.see(line)
+                    progress.see(line)
             # Without isolation, the pinned setuptools builds our packages.
             with reporter.watching(lambda: "Python packages: this repository and its plugins"):
                 without = ("--no-deps", "--no-build-isolation")
@@ -98,11 +100,14 @@ class Environment:
         except (OSError, ValueError):
             return {}
 
+    def _pinned(self) -> int:
+        return sum(len(_PIN.findall(self._read(name))) for name in self._files)
+
     def _read(self, name: str) -> str:
         return (self._root / name).read_text(encoding="utf-8")
 
 
-class _Doing:
+class _PipProgress:
     """The progress of pip, read from its output."""
 
     def __init__(self, total: int) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from .errors import StackError
 from .layout import Layout
 
-_LOOK_AGAIN_SECONDS = 0.3
+_POLL_SECONDS = 0.3
 
 
 def files(layout: Layout, part: str | None) -> list[Path]:
@@ -38,7 +38,7 @@ def follow(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
             for part, stream in streams.items():
                 for line in _complete_lines(stream):
                     yield part, line
-            time.sleep(_LOOK_AGAIN_SECONDS)
+            time.sleep(_POLL_SECONDS)
     finally:
         for stream in streams.values():
             stream.close()

@@ -16,8 +16,8 @@ from .settings import Settings
 
 _TIMEOUT_SECONDS = 30
 _CATCH_UP_SECONDS = 120
-_LOOK_AGAIN_SECONDS = 0.3
-_QUIET_LOOKS = 3
+_POLL_SECONDS = 0.3
+_IDLE_POLLS = 3
 # A slot with fewer unread bytes has only heartbeats left.
 _IDLE_SLOT_BYTES = 64 * 1024
 
@@ -117,7 +117,7 @@ def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) 
     """Wait until earlier changes have arrived: one of them could overwrite the change shown."""
     bound, quiet = time.monotonic() + seconds, 0
     reported = False
-    while quiet < _QUIET_LOOKS and time.monotonic() < bound:
+    while quiet < _IDLE_POLLS and time.monotonic() < bound:
         records = sum(status.group_lag(settings).values())
         unread = max((lag or 0 for lag in status.slot_lag(settings).values()), default=0)
         busy = records > 0 or unread > _IDLE_SLOT_BYTES
@@ -125,7 +125,7 @@ def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) 
         if busy and not reported:
             console.print("waiting until the changes that are on their way have arrived")
             reported = True
-        time.sleep(_LOOK_AGAIN_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _arrival(change: Change, settings: Settings, timeout: float) -> Arrival:

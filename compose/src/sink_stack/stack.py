@@ -29,7 +29,7 @@ from .progress import Reporter
 from .registry import Registry
 from .settings import DATABASES, Settings
 
-_PORTS_OF = {
+_PART_OF_PORT = {
     "health": "runner",
     "kafka_controller": "kafka",
     "registry_management": "registry",
@@ -231,7 +231,7 @@ class Stack:
         return settings.exported(self.layout, self.settings)
 
     def _port_is_ours(self, name: str) -> bool:
-        return self.supervisor.running(_PORTS_OF.get(name, name)) is not None
+        return self.supervisor.running(_PART_OF_PORT.get(name, name)) is not None
 
     def _up_postgres(self, postgres: Postgres, options: Options) -> None:
         running = self.supervisor.running("postgres")

@@ -48,7 +48,7 @@ _KNOWN_CODE = Lookup(
 # the last event of the application has the same type, the row is that event.  A row of the log may
 # be older than such an event: if the next event in time has the same type, the row is that event.
 # The query reads the mapping's own target, so it runs in the transaction that writes.
-_SINCE = Lookup(
+_FIRST_EVENT_TIME = Lookup(
     """
     SELECT e.id, e.type, e.at, e.estimated, coalesce(known.at, e.at::timestamp)
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS e (id, type, at, estimated)
@@ -74,23 +74,23 @@ def _event_type(status: str) -> str | None:
     return _EVENTS.get(status.upper())
 
 
-def _is(status: str | None, expected: str) -> bool:
+def _has_status(status: str | None, expected: str) -> bool:
     return (status or "").upper() == expected
 
 
-def _approved(row: tuple[str | None, _Time, _Time]) -> _Time:
+def _approval_time(row: tuple[str | None, _Time, _Time]) -> _Time:
     """Return when the application was approved, or else when its row changed."""
     status, approved, updated = row
-    return (approved or updated) if _is(status, "APPROVED") else None
+    return (approved or updated) if _has_status(status, "APPROVED") else None
 
 
-def _changed(row: tuple[str | None, _Time, _Time]) -> _Time:
+def _status_time(row: tuple[str | None, _Time, _Time]) -> _Time:
     """Return when the application was submitted, or when its status changed.
 
     `approved_at` is not used: it may keep its value when an application is approved again.
     """
     status, submitted, updated = row
-    return submitted if _is(status, "SUBMITTED") else updated
+    return submitted if _has_status(status, "SUBMITTED") else updated
 
 
 @hookimpl
@@ -112,14 +112,14 @@ def sink_mapping() -> TableMapping:
             Column(
                 "event_timestamp",
                 all_of("status", "submission_date", "updated_at"),
-                convert=_changed,
+                convert=_status_time,
                 required=True,
-                lookup=_SINCE,
+                lookup=_FIRST_EVENT_TIME,
             ),
             Column(
                 "approval_timestamp",
                 all_of("status", "approved_at", "updated_at"),
-                convert=_approved,
+                convert=_approval_time,
             ),
         ),
     )
@@ -138,12 +138,12 @@ def sink_filter(event: Event) -> FilterResult:
 def sink_map(event: Event, row: Row) -> Row:
     """Give the lookup the event, and whether its time is an estimate."""
     at, status = row["event_timestamp"], event.row["status"]
-    if at is None and not _is(status, "SUBMITTED"):
+    if at is None and not _has_status(status, "SUBMITTED"):
         at = event.committed_at
-        if _is(status, "APPROVED") and row["approval_timestamp"] is None:
+        if _has_status(status, "APPROVED") and row["approval_timestamp"] is None:
             row["approval_timestamp"] = at
     if at is not None:
-        estimated = event.op is Op.READ and not _is(status, "SUBMITTED")
+        estimated = event.op is Op.READ and not _has_status(status, "SUBMITTED")
         row["event_timestamp"] = (
             event.row["id"],
             row["event_type"],

@@ -36,7 +36,7 @@ _DISTRICT = Lookup(
 )
 
 
-def _normal(district: str) -> str:
+def _normalized(district: str) -> str:
     return " ".join(district.lower().split())
 
 
@@ -65,7 +65,7 @@ def sink_mapping() -> TableMapping:
             Column("mobile_number"),
             Column("email"),
             Column("city_village", "city"),
-            Column("district_id", "district", convert=_normal, lookup=_DISTRICT),
+            Column("district_id", "district", convert=_normalized, lookup=_DISTRICT),
             Column("pincode"),
             Column("source_updated_at", "updated_at", required=True),
             Column("updated_by", Constant("citizen_portal")),
