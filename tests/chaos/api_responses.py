@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from ..stack.test_api import Api, alert, forecast, serving
+from ..stack.test_api import Api, alert, forecast, run_api
 from .canaries import PORTAL, WAREHOUSE, Person, values_of
 from .harness import Harness
 from .search import Finding, Search
@@ -28,7 +28,7 @@ def search_responses(harness: Harness, search: Search, folder: Path) -> Iterator
 
     The API uses the policies in `folder` if there are any, otherwise the repository's.
     """
-    with serving(harness.stack, folder, _CONFIG) as api:
+    with run_api(harness.stack, folder, _CONFIG) as api:
         responses = _record_responses(api.client)
         person = WAREHOUSE[0]
         profile = api.client.get(_PROFILE)

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer
 from sink_stack.stack import sink_runner
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from ..stack.writes import delete, insert, update
 from .harness import Harness
 
@@ -162,7 +162,7 @@ def values_of(people: list[Person], *kinds: ValueKind) -> dict[str, str]:
 
 def write_rows(harness: Harness) -> None:
     """Insert rows of both sides that are applied, and rows that fail inside `reject_rows`."""
-    warehouse, citizen = harness.arena.warehouse, harness.arena.citizen
+    warehouse, citizen = harness.deployment.warehouse, harness.deployment.citizen
     for person, city in zip(WAREHOUSE, ("Kota", "Value", "Ours", "Cause"), strict=False):
         golden = {"gr_id": person.key, "jan_aadhaar": person.aadhaar, "full_name": person.name}
         values = {"date_of_birth": person.birth_date, "city_village": city}
@@ -189,12 +189,12 @@ def write_rows(harness: Harness) -> None:
 
 def _make_conflicts(harness: Harness) -> None:
     """Change a person's name on both sides, and delete another person."""
-    warehouse, citizen = harness.arena.warehouse, harness.arena.citizen
+    warehouse, citizen = harness.deployment.warehouse, harness.deployment.citizen
     changed, deleted = PORTAL[7:9]
     for person in (changed, deleted):
         _register(citizen, person, "302001")
-        assert until(partial(_has_golden_record, warehouse, person), _TIMEOUT_SECONDS), (
-            harness.arena.tail()
+        assert wait_until(partial(_has_golden_record, warehouse, person), _TIMEOUT_SECONDS), (
+            harness.deployment.tail()
         )
     with citizen.transaction():
         by_portal = {"full_name": f"{changed.name} of the portal"}
@@ -223,11 +223,11 @@ def _register(citizen: psycopg.Connection, person: Person, pincode: str) -> None
 @contextmanager
 def reject_rows(harness: Harness) -> Iterator[None]:
     """Let a constraint, an index and a trigger of golden_records reject rows during the block."""
-    harness.arena.warehouse.execute(_ADD_REJECTIONS)
+    harness.deployment.warehouse.execute(_ADD_REJECTIONS)
     try:
         yield
     finally:
-        harness.arena.warehouse.execute(_DROP_REJECTIONS)
+        harness.deployment.warehouse.execute(_DROP_REJECTIONS)
 
 
 @contextmanager
@@ -236,18 +236,20 @@ def run_schedule(harness: Harness, variables: Mapping[str, str]) -> Iterator[Non
 
     It logs to schedule.log in the folder of the runner's log.
     """
-    log = harness.arena.log.with_name("schedule.log")
+    log = harness.deployment.log.with_name("schedule.log")
     with log.open("wb") as stream:
         process = subprocess.Popen(
             sink_runner("schedule"),
-            cwd=harness.arena.root,
-            env={**harness.arena.environment, **variables},
+            cwd=harness.deployment.root,
+            env={**harness.deployment.environment, **variables},
             stdout=stream,
             stderr=stream,
         )
     try:
         yield
-        ended = until(lambda: len(_BATCH_ENDED.findall(log.read_text())) > 1, _SCHEDULE_SECONDS)
+        ended = wait_until(
+            lambda: len(_BATCH_ENDED.findall(log.read_text())) > 1, _SCHEDULE_SECONDS
+        )
         assert ended, log.read_text()
     finally:
         process.terminate()
@@ -255,9 +257,11 @@ def run_schedule(harness: Harness, variables: Mapping[str, str]) -> Iterator[Non
 
 
 def _wait_for_dead_letters(harness: Harness) -> None:
-    for connection in (harness.arena.warehouse, harness.arena.citizen):
-        complete = until(partial(_has_dead_letters, connection), _TIMEOUT_SECONDS)
-        assert complete, "\n".join([connection.info.dbname, *harness.arena.describe_dead_letters()])
+    for connection in (harness.deployment.warehouse, harness.deployment.citizen):
+        complete = wait_until(partial(_has_dead_letters, connection), _TIMEOUT_SECONDS)
+        assert complete, "\n".join(
+            [connection.info.dbname, *harness.deployment.describe_dead_letters()]
+        )
 
 
 def _has_dead_letters(connection: psycopg.Connection) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from . import kafka_faults, network_faults, target_faults
 from .clock import shift_clock
 from .harness import Harness
@@ -48,8 +48,8 @@ def skew_clock(harness: Harness) -> None:
         read_log = harness.capture_log()
         with shift_clock(seconds) as environment:
             harness.ensure_runner(**environment)
-            before = harness.arena.progress()
-            assert until(lambda at=before: harness.arena.progress() > at, _EFFECT_SECONDS)
+            before = harness.deployment.progress()
+            assert wait_until(lambda at=before: harness.deployment.progress() > at, _EFFECT_SECONDS)
             time.sleep(1)
             harness.kill_runner()
         ratios = {round(skew / seconds, 1) for skew in _read_skews(read_log())}

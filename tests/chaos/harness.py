@@ -12,8 +12,8 @@ import psycopg
 from sink_stack.testing_stack import StackUnderTest
 
 from ..oracle.comparison import Difference
-from ..stack import fresh, load
-from ..stack.arena import Deployment, Runner, describe_differences
+from ..stack import demo_deployment, load
+from ..stack.deployment import Deployment, Runner, describe_differences
 from .proxy import Proxy
 
 FAMILIES = 20
@@ -36,7 +36,7 @@ class Harness:
     """The parts that a fault may break, and the means to restore them."""
 
     stack: StackUnderTest
-    arena: Deployment
+    deployment: Deployment
     proxies: Mapping[str, Proxy]
     """By server: postgres, kafka and registry."""
     random: random.Random
@@ -52,14 +52,14 @@ class Harness:
     def ensure_runner(self, **variables: str) -> Runner:
         """Return the runner; start one behind the proxies if none is running."""
         if self._runner is None or not self._runner.running:
-            config = {"SINK_CONFIG": str(self.arena.log.with_name("sink-runner.toml"))}
+            config = {"SINK_CONFIG": str(self.deployment.log.with_name("sink-runner.toml"))}
             ports = {
                 self.stack.settings.port(server): proxy.port
                 for server, proxy in self.proxies.items()
             }
-            addresses = redirect_to_proxies(self.arena.environment, ports)
-            environment = {**self.arena.environment, **addresses, **config, **variables}
-            self._runner = Runner.start(replace(self.arena, environment=environment))
+            addresses = redirect_to_proxies(self.deployment.environment, ports)
+            environment = {**self.deployment.environment, **addresses, **config, **variables}
+            self._runner = Runner.start(replace(self.deployment, environment=environment))
         return self._runner
 
     def kill_runner(self) -> None:
@@ -75,10 +75,10 @@ class Harness:
 
     def capture_log(self) -> Callable[[], str]:
         """Return a function that returns what the runners have logged since this call."""
-        since = self.arena.log.stat().st_size
+        since = self.deployment.log.stat().st_size
 
         def read_log() -> str:
-            with self.arena.log.open("rb") as log:
+            with self.deployment.log.open("rb") as log:
                 log.seek(since)
                 return log.read().decode(errors="replace")
 
@@ -91,7 +91,7 @@ class Harness:
 
     def update_golden_records(self) -> None:
         """Change every golden record, so that each partition gets events."""
-        self.arena.warehouse.execute(_UPDATE)
+        self.deployment.warehouse.execute(_UPDATE)
 
     @contextmanager
     def run_load(self) -> Iterator[None]:
@@ -100,7 +100,9 @@ class Harness:
         seed = self.random.randrange(1_000) * 1_000 + 100 + next(self._seeds) % 900
         running_load = None
         try:
-            with load.running(*self.arena.dsns, seed=seed, rate=RATE) as running_load:
+            with load.run_in_background(
+                *self.deployment.dsns, seed=seed, rate=RATE
+            ) as running_load:
                 yield
         except psycopg.OperationalError:
             self.reconnect()
@@ -111,26 +113,26 @@ class Harness:
         """Open new sessions: the restart of a server has ended the old ones."""
         self.disconnect()
         settings = self.stack.settings
-        self.arena = replace(
-            self.arena,
+        self.deployment = replace(
+            self.deployment,
             dsns=(settings.admin_dsn("smart_warehouse"), settings.admin_dsn("smart_citizen")),
-            environment={**self.arena.environment, **self.stack.env},
+            environment={**self.deployment.environment, **self.stack.env},
             warehouse=self.stack.admin("smart_warehouse"),
             citizen=self.stack.admin("smart_citizen"),
         )
 
     def disconnect(self) -> None:
-        self.arena.warehouse.close()
-        self.arena.citizen.close()
+        self.deployment.warehouse.close()
+        self.deployment.citizen.close()
 
     # -- waiting ---------------------------------------------------------------------------------
 
     def seconds_to_apply_all(self) -> float | None:
         """Return the seconds until every change is applied; None if that exceeds LAG_SECONDS."""
-        return self.arena.seconds_to_apply_all(LAG_SECONDS)
+        return self.deployment.seconds_to_apply_all(LAG_SECONDS)
 
     def find_differences(self) -> list[Difference]:
-        return self.arena.remaining_differences(_DEFERRED_SECONDS)
+        return self.deployment.remaining_differences(_DEFERRED_SECONDS)
 
 
 def redirect_to_proxies(
@@ -153,7 +155,7 @@ def redirect_to_proxies(
 @contextmanager
 def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Iterator[Harness]:
     """Yield a harness whose databases have the demo data, all of it applied."""
-    with fresh.deploy(stack, log, FAMILIES) as arena:
+    with demo_deployment.deploy(stack, log, FAMILIES) as deployment:
         settings = stack.settings
         proxies = {
             server: Proxy(settings.port(server), kafka=server == "kafka")
@@ -163,10 +165,10 @@ def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) ->
             "retry_steps = [0.5, 1.0, 2.0]\n",
             _SHORT_TIMEOUT.format(seconds=TIMEOUT_SECONDS),
         )
-        fresh.write_config(arena.root, log.parent, first, last)
+        demo_deployment.write_config(deployment.root, log.parent, first, last)
         harness = Harness(
             stack=stack,
-            arena=arena,
+            deployment=deployment,
             proxies=proxies,
             random=random.Random(seed),
             rounds=rounds,
@@ -174,11 +176,11 @@ def open_harness(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) ->
         )
         try:
             harness.ensure_runner()
-            differences = arena.settle(_SETTLE_SECONDS)
+            differences = deployment.settle(_SETTLE_SECONDS)
             assert not differences, describe_differences(differences)
             yield harness
         finally:
             harness.kill_runner()
-            harness.disconnect()  # The arena does not close sessions that reconnect() opened.
+            harness.disconnect()  # The deployment does not close sessions that reconnect() opened.
             for proxy in proxies.values():
                 proxy.close()

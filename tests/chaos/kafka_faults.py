@@ -7,7 +7,7 @@ import psycopg
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from .harness import Harness
 
 _TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
@@ -49,13 +49,13 @@ def _send_corrupted(harness: Harness, corrupt: Callable[[bytes, bytes], list[byt
     A later change of the same key has the whole row: it supersedes the dead letter and is not
     deferred behind it.
     """
-    citizen, (key, value, partition) = harness.arena.citizen, _read_record(harness)
+    citizen, (key, value, partition) = harness.deployment.citizen, _read_record(harness)
     corrupted, before = corrupt(key, value), _count_undecodable(citizen, *_RESOLVED)
     read_log = harness.capture_log()
     last = _send(harness, key, corrupted, partition)
     harness.update_golden_records()
-    passed = until(
-        lambda: harness.arena.partitions()[_TOPIC, partition] > last + 1, _TIMEOUT_SECONDS
+    passed = wait_until(
+        lambda: harness.deployment.partitions()[_TOPIC, partition] > last + 1, _TIMEOUT_SECONDS
     )
     assert passed, "the valid rows after the corrupted ones were not applied"
     assert _count_undecodable(citizen, "OPEN", *_RESOLVED) == before + len(corrupted)
@@ -64,7 +64,9 @@ def _send_corrupted(harness: Harness, corrupt: Callable[[bytes, bytes], list[byt
         citizen.execute(_DISCARD)
         return _count_undecodable(citizen, *_RESOLVED) == before + len(corrupted)
 
-    assert until(discard_all, _TIMEOUT_SECONDS), "not every corrupted message became a dead letter"
+    assert wait_until(discard_all, _TIMEOUT_SECONDS), (
+        "not every corrupted message became a dead letter"
+    )
     paused = [line for line in read_log().splitlines() if '"event": "mapping_paused"' in line]
     assert not [line for line in paused if '"mapping": "golden-records"' in line]
 
@@ -82,7 +84,7 @@ def leave_offset_gap(harness: Harness) -> None:
     for _ in range(2):
         _abort_transactions(harness)
         harness.update_golden_records()
-        assert until(lambda: harness.arena.lag() == 0, _TIMEOUT_SECONDS)
+        assert wait_until(lambda: harness.deployment.lag() == 0, _TIMEOUT_SECONDS)
         harness.kill_runner()
         harness.ensure_runner()
 
@@ -104,7 +106,7 @@ def delete_applied_records(harness: Harness) -> None:
     """Delete the records that have been applied from the topic, then restart the runner."""
     applied = {
         TopicPartition(topic, partition): offset
-        for (topic, partition), offset in harness.arena.partitions().items()
+        for (topic, partition), offset in harness.deployment.partitions().items()
         if topic == _TOPIC
     }
     assert applied

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from .harness import Harness
 from .proxy import Proxy
 
@@ -91,11 +91,14 @@ def _wait_for_traffic(harness: Harness, server: str) -> Proxy:
 def _check_no_traffic(harness: Harness, server: str, least: float, most: float) -> None:
     """Check that no byte passes for a while; for postgres, also that no change is applied."""
     time.sleep(_IN_FLIGHT_SECONDS)
-    forwarded, applied = harness.proxies[server].stats.forwarded_bytes, harness.arena.progress()
+    forwarded, applied = (
+        harness.proxies[server].stats.forwarded_bytes,
+        harness.deployment.progress(),
+    )
     harness.pause(least, most)
     assert harness.proxies[server].stats.forwarded_bytes == forwarded, f"{server} was reached"
     if server == "postgres":
-        assert harness.arena.progress() == applied, "the runner bypassed the proxy of postgres"
+        assert harness.deployment.progress() == applied, "the runner bypassed the proxy of postgres"
 
 
 @contextmanager
@@ -108,4 +111,4 @@ def _restore_after(*proxies: Proxy) -> Iterator[None]:
 
 
 def _wait_for(condition: Callable[[], bool]) -> bool:
-    return until(condition, _EFFECT_SECONDS)
+    return wait_until(condition, _EFFECT_SECONDS)

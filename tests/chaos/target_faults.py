@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sink_stack import postgres
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from .harness import TIMEOUT_SECONDS, Harness
 
 _EFFECT_SECONDS = 60
@@ -25,7 +25,7 @@ _FILE_SYSTEM_BYTES = 16 * 1024 * 1024
 
 def fill_disk(harness: Harness) -> None:
     """Move the table to a small file system and fill that up."""
-    citizen, folder = harness.arena.citizen, _find_mount_point(harness)
+    citizen, folder = harness.deployment.citizen, _find_mount_point(harness)
     with _mount_small_file_system(folder) as tablespace:
         citizen.execute(f"CREATE TABLESPACE small LOCATION '{tablespace}'".encode())
         try:
@@ -33,7 +33,9 @@ def fill_disk(harness: Harness) -> None:
             citizen.execute(f"VACUUM (FULL) {_TABLE}".encode())  # Leave no free space in its pages.
             read_log = harness.capture_log()
             filler = _write_until_full(folder / "filler")
-            assert until(lambda: _DISK_FULL in read_log(), _EFFECT_SECONDS), "no disk-full error"
+            assert wait_until(lambda: _DISK_FULL in read_log(), _EFFECT_SECONDS), (
+                "no disk-full error"
+            )
             harness.pause(1, 4)
             filler.unlink()
         finally:
@@ -48,18 +50,23 @@ def hold_lock(harness: Harness) -> None:
         connection.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE".encode())
         harness.update_golden_records()
         released = time.monotonic() + harness.lock_seconds
-        assert until(lambda: _waits_for_lock(harness), harness.lock_seconds), "nothing waits for it"
+        assert wait_until(lambda: _waits_for_lock(harness), harness.lock_seconds), (
+            "nothing waits for it"
+        )
         time.sleep(max(0.0, released - time.monotonic()))
-    assert until(lambda: _LOCK_TIMEOUT in read_log(), _EFFECT_SECONDS), "no lock timeout"
+    assert wait_until(lambda: _LOCK_TIMEOUT in read_log(), _EFFECT_SECONDS), "no lock timeout"
 
 
 def _waits_for_lock(harness: Harness) -> bool:
-    return harness.arena.citizen.execute(_WAITS_FOR_LOCK.encode()).fetchone() == (True,)
+    return harness.deployment.citizen.execute(_WAITS_FOR_LOCK.encode()).fetchone() == (True,)
 
 
 def slow_down_statements(harness: Harness) -> None:
     """Make every statement that writes the table exceed the runner's statement timeout."""
-    seconds, citizen = TIMEOUT_SECONDS * harness.random.uniform(1.2, 1.8), harness.arena.citizen
+    seconds, citizen = (
+        TIMEOUT_SECONDS * harness.random.uniform(1.2, 1.8),
+        harness.deployment.citizen,
+    )
     harness.kill_runner()  # A runner that met a long lock has raised its statement timeout.
     harness.ensure_runner()
     read_log = harness.capture_log()
@@ -71,7 +78,9 @@ def slow_down_statements(harness: Harness) -> None:
     )
     try:
         harness.update_golden_records()
-        assert until(lambda: _QUERY_CANCELED in read_log(), _EFFECT_SECONDS), "no statement timeout"
+        assert wait_until(lambda: _QUERY_CANCELED in read_log(), _EFFECT_SECONDS), (
+            "no statement timeout"
+        )
         harness.pause(1, 4)
     finally:
         citizen.execute("DROP FUNCTION public.slow() CASCADE")

@@ -16,7 +16,7 @@ import pytest
 from kafka import KafkaConsumer
 from sink_stack import topics
 
-from ..stack.arena import until
+from ..stack.deployment import wait_until
 from .api_responses import copy_unmasked_policies, search_responses
 from .canaries import (
     INCOME_BAND,
@@ -76,14 +76,16 @@ def findings(harness: Harness, search: Search, tmp_path_factory: Any) -> Iterato
     """Run everything; yield the findings in the output of commands, API and endpoints."""
     folder, since = tmp_path_factory.mktemp("canaries"), datetime.now(UTC).isoformat()
     harness.kill_runner()
-    variables = write_verbose_config(harness.arena.root, folder)
+    variables = write_verbose_config(harness.deployment.root, folder)
     runner = harness.ensure_runner(**variables)
-    commands = Commands(environment={**harness.arena.environment, **variables}, search=search)
+    commands = Commands(environment={**harness.deployment.environment, **variables}, search=search)
     # `dlq explain` runs inside the block, so that it meets the same errors as the runner.
     with run_schedule(harness, variables), reject_rows(harness):
         write_rows(harness)
         send_undecodable(harness)
-        assert until(lambda: masked_row_arrived(harness), _TIMEOUT_SECONDS), harness.arena.tail()
+        assert wait_until(lambda: masked_row_arrived(harness), _TIMEOUT_SECONDS), (
+            harness.deployment.tail()
+        )
         assert harness.seconds_to_apply_all() is not None
         findings = commands.inspect_dead_letters(since)
     api_folder = folder / "api"
@@ -93,20 +95,20 @@ def findings(harness: Harness, search: Search, tmp_path_factory: Any) -> Iterato
     findings += search_endpoints(harness, search)
     runner.process.send_signal(signal.SIGABRT)
     runner.process.wait()
-    assert "Fatal Python error: Aborted" in harness.arena.log.read_text(encoding="utf-8")
+    assert "Fatal Python error: Aborted" in harness.deployment.log.read_text(encoding="utf-8")
     yield findings
     harness.kill_runner()
 
 
 def masked_row_arrived(harness: Harness) -> bool:
-    row = harness.arena.citizen.execute(_MASKED_NUMBERS, (WAREHOUSE[0].key,)).fetchone()
+    row = harness.deployment.citizen.execute(_MASKED_NUMBERS, (WAREHOUSE[0].key,)).fetchone()
     person = WAREHOUSE[0]
     return row == (f"****-****-{person.aadhaar[-4:]}", f"******{person.mobile[-4:]}")
 
 
 def search_endpoints(harness: Harness, search: Search) -> Iterator[Finding]:
     """Search the metrics, with their labels, and the health checks."""
-    port = harness.arena.environment["SINK_HEALTH_PORT"]
+    port = harness.deployment.environment["SINK_HEALTH_PORT"]
     for path in ("metrics", "readyz", "healthz"):
         response = httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=30)
         assert response.content
@@ -126,7 +128,7 @@ def test_tables_contain_only_permitted_values(findings: list[Finding], harness: 
         Search(values_of(people, Person.name_values)) for people in (WAREHOUSE, PORTAL)
     )
     addresses = Search(values_of(PORTAL, Person.portal_values))
-    warehouse, citizen = harness.arena.warehouse, harness.arena.citizen
+    warehouse, citizen = harness.deployment.warehouse, harness.deployment.citizen
     found = [
         *warehouse_masked.find_in_database(warehouse, _WAREHOUSE_OWNED),
         *warehouse_masked.find_in_database(citizen, ()),
@@ -155,7 +157,7 @@ def test_logs_and_files_contain_no_value(
     ]
     found = [
         *search.find_in_files(home, excluded=[*databases, *topics_of_tables]),
-        *search.find_in_files(harness.arena.log.parent),
+        *search.find_in_files(harness.deployment.log.parent),
     ]
     assert not found, format_lines(found)
 
@@ -202,16 +204,17 @@ def test_search_finds_planted_values(
 ) -> None:
     """A value is planted in each log, in a table of the sink, and in a target."""
     planted = f"{PORTAL[5].describe()} {PORTAL[5].birth_date!r}"
-    logs = {path.name: path for path in harness.arena.log.parent.glob("*.log")}
+    logs = {path.name: path for path in harness.deployment.log.parent.glob("*.log")}
     assert logs.keys() >= {"runner.log", "schedule.log"}
     for path in logs.values():
         with path.open("a", encoding="utf-8") as log:
             log.write(f'{{"event": "planted", "row": "{planted}"}}\n')
     found = {
-        (finding.place, finding.name) for finding in search.find_in_files(harness.arena.log.parent)
+        (finding.place, finding.name)
+        for finding in search.find_in_files(harness.deployment.log.parent)
     }
     assert found == {(log, name) for log in logs for name in values_of(PORTAL[5:6])}
-    citizen, allowed = harness.arena.citizen, _PORTAL_OWNED | _NAME_TARGETS
+    citizen, allowed = harness.deployment.citizen, _PORTAL_OWNED | _NAME_TARGETS
     for statement, row in _PLANTED:
         with citizen.transaction():
             citizen.execute(statement, row)
@@ -223,7 +226,7 @@ def test_search_finds_planted_values(
 def test_search_finds_values_of_removed_mask(
     findings: list[Finding], harness: Harness, search: Search, tmp_path: Path
 ) -> None:
-    copy_unmasked_policies(harness.arena.root / "ranger-policies", tmp_path)
+    copy_unmasked_policies(harness.deployment.root / "ranger-policies", tmp_path)
     found = {str(finding) for finding in search_responses(harness, search, tmp_path)}
     assert found == {"API GET 200: Aadhaar of person 0 (plain)"}
 

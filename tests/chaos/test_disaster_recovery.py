@@ -14,7 +14,7 @@ import pytest
 from psycopg import errors
 
 from ..stack import load
-from ..stack.arena import describe_differences
+from ..stack.deployment import describe_differences
 from ..stack.people import People
 from ..stack.writes import delete, insert, update
 from .harness import Harness
@@ -137,23 +137,23 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
     backup, *recovery = read_commands()
     assert _DOCUMENTS_BATCH in recovery
     harness.ensure_runner()
-    generator, dead_letters = prepare_load(harness), harness.arena.dead_letters()
+    generator, dead_letters = prepare_load(harness), harness.deployment.dead_letters()
     portal = PortalRows(People(_SEED + 1))
-    portal.write_before_backup(harness.arena.citizen)
+    portal.write_before_backup(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
     operator.run(backup)
     highest_position = lose_database(harness, generator, portal)
     for command in recovery:
         if command == _DOCUMENTS_BATCH:
-            harness.arena.runs.append(("document_metadata", datetime.now(UTC)))
+            harness.deployment.runs.append(("document_metadata", datetime.now(UTC)))
         operator.run(command)
     harness.reconnect()
-    assert fetch_number(harness.arena.citizen, _CURRENT_POSITION) < highest_position, (
+    assert fetch_number(harness.deployment.citizen, _CURRENT_POSITION) < highest_position, (
         "the positions are not lower"
     )
-    portal.write_after_restore(harness.arena.citizen)
+    portal.write_after_restore(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
-    late = check_target(harness.arena.warehouse, portal)
+    late = check_target(harness.deployment.warehouse, portal)
     with harness.run_load():
         harness.pause(4, 6)
     assert harness.seconds_to_apply_all() is not None
@@ -164,14 +164,14 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
         if difference.key not in {portal.new, late}
     ]
     assert not unexpected, describe_differences(unexpected)
-    assert harness.arena.dead_letters() == dead_letters
+    assert harness.deployment.dead_letters() == dead_letters
 
 
 def prepare_load(harness: Harness) -> load.Load:
     """Return a load generator after its first changes."""
     generator = load.Load(
-        warehouse=harness.arena.warehouse,
-        citizen=harness.arena.citizen,
+        warehouse=harness.deployment.warehouse,
+        citizen=harness.deployment.citizen,
         people=People(_SEED),
         rate=_RATE,
     )
@@ -186,10 +186,10 @@ def lose_database(harness: Harness, generator: load.Load, portal: PortalRows) ->
 
     Return the highest WAL position of the database that the warehouse has stored.
     """
-    harness.arena.citizen.execute(_WRITE_WAL)
+    harness.deployment.citizen.execute(_WRITE_WAL)
     for _ in range(_CHANGES):
         change_warehouse(generator)
-    portal.write_after_backup(harness.arena.citizen)
+    portal.write_after_backup(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
     assert not harness.find_differences()
     # Some of these changes have not been applied when the database is lost.
@@ -197,13 +197,13 @@ def lose_database(harness: Harness, generator: load.Load, portal: PortalRows) ->
         change_warehouse(generator)
     harness.kill_runner()
     harness.stack.kill("citizen")
-    harness.arena.citizen.close()
+    harness.deployment.citizen.close()
     with harness.stack.admin("smart_warehouse") as server:
         server.execute("ALTER DATABASE smart_citizen ALLOW_CONNECTIONS false")
         server.execute("SELECT pg_sleep(0.5)")
         server.execute(_DROP_SLOT)
         server.execute("DROP DATABASE smart_citizen WITH (FORCE)")
-    return fetch_number(harness.arena.warehouse, _HIGHEST_POSITION)
+    return fetch_number(harness.deployment.warehouse, _HIGHEST_POSITION)
 
 
 def change_warehouse(generator: load.Load) -> None:

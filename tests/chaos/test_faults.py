@@ -3,7 +3,7 @@
 import pytest
 
 from ..oracle.comparison import Difference
-from ..stack.arena import describe_differences
+from ..stack.deployment import describe_differences
 from .faults import FAULTS, Fault
 from .harness import Harness
 from .report import FaultReport, Outcome
@@ -18,7 +18,7 @@ def test_fault_loses_and_duplicates_nothing(
     harness: Harness, fault_report: FaultReport, fault: Fault
 ) -> None:
     fault_report.file = harness.stack.stack.layout.home / "faults.txt"
-    dead_letters, changes = harness.arena.dead_letters(), harness.changes
+    dead_letters, changes = harness.deployment.dead_letters(), harness.changes
     for _ in range(harness.rounds):
         harness.ensure_runner()
         with harness.run_load():
@@ -35,13 +35,13 @@ def test_fault_loses_and_duplicates_nothing(
         changes=harness.changes - changes,
         lost=len(differences) - duplicates,
         duplicates=duplicates,
-        dead_letters=harness.arena.dead_letters() - dead_letters,
+        dead_letters=harness.deployment.dead_letters() - dead_letters,
         expected_dead_letters=fault.dead_letters * harness.rounds,
         lag_seconds=lag_seconds,
     )
     fault_report.add(outcome)
     assert outcome.passed, describe(outcome, differences, harness)
-    assert harness.arena.logged_numbers() == 0
+    assert harness.deployment.logged_numbers() == 0
 
 
 def describe(outcome: Outcome, differences: list[Difference], harness: Harness) -> str:
@@ -49,7 +49,7 @@ def describe(outcome: Outcome, differences: list[Difference], harness: Harness) 
         [
             str(outcome),
             describe_differences(differences),
-            *harness.arena.describe_dead_letters(),
-            harness.arena.tail(),
+            *harness.deployment.describe_dead_letters(),
+            harness.deployment.tail(),
         ]
     )

@@ -142,7 +142,7 @@ class Load:
 
 
 @contextmanager
-def running(warehouse: str, citizen: str, *, seed: int, rate: float) -> Iterator[Load]:
+def run_in_background(warehouse: str, citizen: str, *, seed: int, rate: float) -> Iterator[Load]:
     """Run the load in a background thread on two databases with demo data."""
     with ExitStack() as stack:
         connections = [

@@ -23,12 +23,8 @@ class Account:
     number: str | None
     verified: bool
     active: bool
-    fixed: bool = False
+    has_fixed_number: bool = False
     """Whether the number must not change, because a golden record competes with the citizen."""
-
-    @property
-    def qualified(self) -> bool:
-        return self.verified and self.active
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +98,7 @@ class CitizenLoad:
     def correct_number(self, connection: psycopg.Connection) -> Remember | None:
         key = self._pick()
         account = self.accounts[key]
-        if account.fixed or account.number is None:
+        if account.has_fixed_number or account.number is None:
             return None
         number = self._fresh_number()
         update(connection, TABLE, ("id", key), {"aadhaar_number": number})
@@ -112,7 +108,7 @@ class CitizenLoad:
     def delete(self, connection: psycopg.Connection) -> Remember | None:
         key = self._pick()
         account = self.accounts[key]
-        if account.fixed or account.number is None:
+        if account.has_fixed_number or account.number is None:
             return None
         delete(connection, TABLE, ("id", key))
 
@@ -161,7 +157,7 @@ class CitizenLoad:
 
     def register_known(self, connection: psycopg.Connection, number: str, time: str) -> None:
         """Insert a citizen whose golden record exists and has a version of its own."""
-        account = Account(number=number, verified=True, active=True, fixed=True)
+        account = Account(number=number, verified=True, active=True, has_fixed_number=True)
         key = self.people.uuid()
         times = {"created_at": time, "updated_at": time}
         insert(connection, TABLE, {"id": key, **times, **self._row(account)})

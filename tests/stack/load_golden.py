@@ -15,7 +15,7 @@ _STATUSES = ("active", "ACTIVE", None, "inactive", "Merged", "active", "active")
 
 @dataclass(slots=True, kw_only=True)
 class GoldenLoad:
-    """Changes golden records; deletes, or changes key and number of, only records of its own.
+    """Changes golden records; deletes or renumbers only records that it has inserted itself.
 
     A record with a citizen must keep its number, and a record that others refer to its key.
     """

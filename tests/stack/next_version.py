@@ -8,7 +8,7 @@ import psycopg
 
 from sink_runner.postgres.migrations import migrations
 
-from .running import ROOT
+from .runner_process import ROOT
 
 VERSION = "1.999"
 NUMBER = migrations()[-1].number + 1

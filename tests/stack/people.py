@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sink_stack.demo import identities, names
 
 T = TypeVar("T")
-_BEYOND_DEMO = 50_000_000
+_FIRST_SERIAL = 50_000_000
 _CITIES = ("Rampura", "Mandawa", "Khetri", "Nathdwara", "Sojat")
 _PINCODES = ("302001", "305001", "331001")
 # Other case, an alias, two spellings of one district, and unknown districts.
@@ -25,7 +25,7 @@ class People:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self._seed = seed
-        self._serial = _BEYOND_DEMO + seed % 1000 * 100_000
+        self._serial = _FIRST_SERIAL + seed % 1000 * 100_000
 
     def chance(self, percent: int) -> bool:
         return self.random.random() * 100 < percent
@@ -56,7 +56,7 @@ class People:
             return self.one(("7", "123", "4321"))  # too short for a mask
         return identities.mobile(self.random.randrange(10**6), self._seed)
 
-    def born(self) -> str:
+    def birth_date(self) -> str:
         year, month, day = (self.random.randint(*span) for span in ((1940, 2015), (1, 12), (1, 28)))
         return f"{year}-{month:02}-{day:02}"
 
@@ -66,7 +66,7 @@ class People:
             "full_name": self.name(),
             "mobile_number": self.mobile(),
             "email": self.email(),
-            "date_of_birth": self.born(),
+            "date_of_birth": self.birth_date(),
             "gender": self.one(_GENDERS),
             "city": self.one(_CITIES),
             "district": self.one(DISTRICTS[:-2]),
@@ -84,7 +84,7 @@ class People:
             "full_name": self.name(),
             "mobile_number": self.mobile(),
             "email": self.email(),
-            "date_of_birth": self.born(),
+            "date_of_birth": self.birth_date(),
             "gender": self.one(("Male", "Female", "Other")),
             "city_village": self.one(_CITIES),
             "district_id": self.random.randint(1, 33),
@@ -94,8 +94,8 @@ class People:
     def golden_change(self) -> dict[str, Any]:
         return self._some(self.golden_values(), 3)
 
-    def _some(self, values: dict[str, Any], most: int) -> dict[str, Any]:
-        chosen = self.random.sample(sorted(values), self.random.randint(1, most))
+    def _some(self, values: dict[str, Any], maximum: int) -> dict[str, Any]:
+        chosen = self.random.sample(sorted(values), self.random.randint(1, maximum))
         return {
             name: None if name not in _REQUIRED and self.chance(12) else values[name]
             for name in chosen

@@ -15,7 +15,7 @@ INVALID_ROWS = {"documents": 3, "applications": 1}
 
 @dataclass(slots=True, kw_only=True)
 class FirstKeys:
-    """Keys of rows of the first changes that later changes concern."""
+    """Keys of rows that the first changes wrote and later changes use."""
 
     corrected: str
     leaving: str

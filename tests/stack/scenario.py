@@ -18,7 +18,7 @@ from sink_stack.stack import sink_runner
 from ..oracle.comparison import Difference
 from ..oracle.targets import find_all_differences
 from . import latency
-from .arena import Deployment
+from .deployment import Deployment
 from .scenario_data import ScenarioData
 
 _TARGETS = {"feedback": "feedback_analytics", "user-behavior": "user_behavior"}
@@ -91,9 +91,9 @@ class Scenario:
     def settle(self) -> list[Difference]:
         """Return the differences after every change is applied and deferred events were retried."""
         self.deployment.apply_all(_APPLY_SECONDS)
-        bound = time.monotonic() + _WAITING_SECONDS
+        deadline = time.monotonic() + _WAITING_SECONDS
         blocked = self.discard_obsolete()
-        while ((remaining := self.differences()) or blocked) and time.monotonic() < bound:
+        while ((remaining := self.differences()) or blocked) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
             blocked = self.discard_obsolete()
         return remaining

@@ -10,8 +10,8 @@ import pytest
 from sink_stack.testing_stack import StackUnderTest
 
 from ..support import console
-from .running import ROOT, eventually
-from .test_api import started
+from .runner_process import ROOT, eventually
+from .test_api import start_api
 
 pytestmark = pytest.mark.stack
 
@@ -37,12 +37,12 @@ def test_schema_checks_run_as_written(environment: dict[str, str], tmp_path: Pat
 def test_masked_read_runs_as_written(environment: dict[str, str], tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{environment['SINK_API_PORT']}/healthz"
 
-    def answers() -> bool:
+    def is_healthy() -> bool:
         try:
             return httpx.get(url).is_success
         except httpx.TransportError:
             return False
 
-    with started(environment, CONFIG, tmp_path / "api.log"):
-        eventually(answers)
+    with start_api(environment, CONFIG, tmp_path / "api.log"):
+        eventually(is_healthy)
         console.run(ROOT / "sink_runner/api/README.md", ROOT, environment)

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -48,14 +48,14 @@ class RejectingPortal:
 
     def __init__(self, warehouse: Connection, portal: Connection, log: Path) -> None:
         self.warehouse, self.portal, self.log = warehouse, portal, log
-        (self.last,) = row(portal, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
+        (self.last,) = fetch_row(portal, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
 
     def dead_letters(self) -> list[str] | None:
-        found: list[str] | None = row(self.portal, STATUSES, self.last)[0]
+        found: list[str] | None = fetch_row(self.portal, STATUSES, self.last)[0]
         return found
 
     def district(self, record: Any) -> int | None:
-        found = row(
+        found = fetch_row(
             self.portal, "SELECT district_id FROM profile_data WHERE record_id = %s", record
         )
         return found and int(found[0])
@@ -67,13 +67,13 @@ def rejecting(stack: StackUnderTest, tmp_path: Path) -> Iterator[RejectingPortal
     log = tmp_path / "log"
     with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
         portal.execute("ALTER TABLE profile_data ADD CONSTRAINT known CHECK (district_id < 900)")
-        with running(stack.env, log, "--only", MAPPING, mappings=1):
+        with run_runner(stack.env, log, "--only", MAPPING, mappings=1):
             # The runner has created the table of dead letters by now.
             created = RejectingPortal(warehouse, portal, log)
             yield created
             warehouse.execute("DELETE FROM golden_records WHERE jan_aadhaar = %s", (NUMBER,))
             count = "SELECT count(*) FROM profile_data WHERE full_name = %s"
-            eventually(lambda: row(portal, count, NAME) == (0,))
+            eventually(lambda: fetch_row(portal, count, NAME) == (0,))
         portal.execute("ALTER TABLE profile_data DROP CONSTRAINT IF EXISTS known")
         portal.execute("DELETE FROM sink.dead_letter WHERE dlq_id > %s", (created.last,))
 
@@ -117,7 +117,7 @@ def test_correction_supersedes_the_dead_letter(
 
 def insert_rejected(rejecting: RejectingPortal) -> tuple[Any, str]:
     """Insert a golden record that the portal rejects; return its key and its dead letter's id."""
-    (record,) = row(
+    (record,) = fetch_row(
         rejecting.warehouse,
         "INSERT INTO golden_records (jan_aadhaar, full_name, district_id) "
         "VALUES (%s, %s, 999) RETURNING gr_id",
@@ -125,7 +125,7 @@ def insert_rejected(rejecting: RejectingPortal) -> tuple[Any, str]:
         NAME,
     )
     eventually(lambda: rejecting.dead_letters() == ["OPEN"])
-    (number,) = row(rejecting.portal, "SELECT max(dlq_id) FROM sink.dead_letter")
+    (number,) = fetch_row(rejecting.portal, "SELECT max(dlq_id) FROM sink.dead_letter")
     return record, f"smart_citizen/{number}"
 
 
@@ -135,9 +135,9 @@ def read_published(stack: StackUnderTest, dead_letter: str) -> bytes:
     partition = TopicPartition(TOPIC, 0)
     consumer.assign([partition])
     consumer.seek_to_beginning(partition)
-    bound = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     try:
-        while time.monotonic() < bound:
+        while time.monotonic() < deadline:
             for record in consumer.poll(timeout_ms=200).get(partition, ()):
                 headers = dict(record.headers)
                 if headers["sink.dlq-id"].decode() == dead_letter:
@@ -158,11 +158,13 @@ def assert_masked_everywhere(
     """Assert that no output, log, record or table contains an unmasked value."""
     texts = [operator.output, rejecting.log.read_text(), published.decode(errors="replace")]
     texts += [
-        row(rejecting.portal, TABLE_TEXT.format(table))[0] or ""
+        fetch_row(rejecting.portal, TABLE_TEXT.format(table))[0] or ""
         for table in ("sink.dead_letter", "sink.audit_log")
     ]
     texts += [
-        row(rejecting.portal, "SELECT jan_aadhaar FROM profile_data WHERE full_name = %s", NAME)[0]
+        fetch_row(
+            rejecting.portal, "SELECT jan_aadhaar FROM profile_data WHERE full_name = %s", NAME
+        )[0]
     ]
     assert all(texts)
     for text in texts:

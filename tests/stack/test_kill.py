@@ -1,6 +1,6 @@
 """Runners that are killed at any time, or restarted for an upgrade, leave the expected rows.
 
-The expected rows are computed from the recorded history of the sources by the specification.
+The oracle computes the expected rows from the recorded history of the sources.
 """
 
 import random
@@ -14,14 +14,14 @@ from importlib.metadata import version
 import pytest
 from sink_stack.stack import sink_runner
 
-from . import fresh, load
-from . import next_version as upgrade
-from .arena import describe_differences, until
+from . import demo_deployment, load
+from . import next_version as next_program
+from .deployment import describe_differences, wait_until
 
 pytestmark = pytest.mark.stack
 
 KILLS = 20
-EARLY = range(0, KILLS, 3)
+EARLY_KILLS = range(0, KILLS, 3)
 """The runners that are killed in their first seconds; the others are killed after a commit."""
 RATE = 20.0
 SETTLE_SECONDS = 120
@@ -30,7 +30,7 @@ FAILED = 1  # the exit code of a runner whose mappings have all stopped
 # Longer than the session timeout, after which Kafka reassigns a dead runner's partitions.
 TAKEOVER_SECONDS = 90
 # Shorter than the runner's own timeout of 6 s, which 13 kills would wait for.
-SHORT_SESSIONS = """
+SHORT_SESSION_TIMEOUTS = """
 [kafka.options.librdkafka]
 "session.timeout.ms" = 2000
 "heartbeat.interval.ms" = 500
@@ -43,12 +43,14 @@ FAMILIES = 50
 
 @pytest.fixture(scope="module")
 def deployment(stack, tmp_path_factory):
-    with fresh.deploy(stack, tmp_path_factory.mktemp("runner") / "log", FAMILIES) as deployment:
+    with demo_deployment.deploy(
+        stack, tmp_path_factory.mktemp("runner") / "log", FAMILIES
+    ) as deployment:
         # Applying an application looks up its citizen's number in the warehouse, so the demo's
         # applications must be applied before the load changes numbers.
         with deployment.runner():
-            left = deployment.settle(SETTLE_SECONDS)
-        assert not left, describe_differences(left)
+            differences = deployment.settle(SETTLE_SECONDS)
+        assert not differences, describe_differences(differences)
         yield deployment
 
 
@@ -56,79 +58,87 @@ def deployment(stack, tmp_path_factory):
 def next_version(deployment, tmp_path_factory):
     """The environment of the next version; its migration is reverted afterwards."""
     folder = tmp_path_factory.mktemp("upgrade")
-    upgrade.make(folder)
+    next_program.make(folder)
     yield {"PYTHONPATH": str(folder)}
     for connection in (deployment.warehouse, deployment.citizen):
-        upgrade.undo(connection)
+        next_program.undo(connection)
 
 
 @pytest.fixture(autouse=True)
-def no_failures(deployment):
+def no_failed_events(deployment):
     """Assert after every test that no event failed or was repeated, and no number logged."""
     yield
     assert deployment.dead_letters() == 0
-    assert deployment.applied_twice() == []
+    assert deployment.repeated_batches() == []
     assert deployment.logged_numbers() == 0
 
 
 def test_twenty_kills_under_load_leave_expected_rows(deployment):
     rng = random.Random(20)
-    config = fresh.write_config(deployment.root, deployment.log.parent, last=SHORT_SESSIONS)
-    quick = replace(deployment, environment={**deployment.environment, "SINK_CONFIG": str(config)})
-    progress, lives = deployment.progress(), []
-    with load.running(*deployment.dsns, seed=1, rate=RATE) as running_load:
+    config = demo_deployment.write_config(
+        deployment.root, deployment.log.parent, last=SHORT_SESSION_TIMEOUTS
+    )
+    short_sessions = replace(
+        deployment, environment={**deployment.environment, "SINK_CONFIG": str(config)}
+    )
+    progress, events_by_life = deployment.progress(), []
+    with load.run_in_background(*deployment.dsns, seed=1, rate=RATE) as running_load:
         for life in range(KILLS):
-            with quick.runner() as runner:
-                if life not in EARLY:
+            with short_sessions.runner() as runner:
+                if life not in EARLY_KILLS:
                     before = progress
-                    assert until(lambda at=before: deployment.progress() > at, TAKEOVER_SECONDS)
+                    assert wait_until(
+                        lambda at=before: deployment.progress() > at, TAKEOVER_SECONDS
+                    )
                 time.sleep(rng.uniform(0, 3))
                 assert runner.running, deployment.tail()
             reached = deployment.progress()
-            lives.append(reached - progress)
+            events_by_life.append(reached - progress)
             progress = reached
-    print(f"events applied in each life: {lives}")
+    print(f"events applied in each life: {events_by_life}")
     print(f"load: {dict(sorted(running_load.done.items()))}")
-    assert min(lives) >= 0
-    assert sum(life > 0 for life in lives) >= KILLS - len(EARLY)
+    assert min(events_by_life) >= 0
+    assert sum(life > 0 for life in events_by_life) >= KILLS - len(EARLY_KILLS)
     with deployment.runner():
-        left = deployment.settle(SETTLE_SECONDS)
-    assert not left, describe_differences(left)
+        differences = deployment.settle(SETTLE_SECONDS)
+    assert not differences, describe_differences(differences)
 
 
 def test_second_runner_takes_over_when_first_is_killed(deployment):
-    with load.running(*deployment.dsns, seed=3, rate=RATE), deployment.runner() as first:
+    with load.run_in_background(*deployment.dsns, seed=3, rate=RATE), deployment.runner() as first:
         before = deployment.progress()
-        assert until(lambda: deployment.progress() > before, TAKEOVER_SECONDS)
+        assert wait_until(lambda: deployment.progress() > before, TAKEOVER_SECONDS)
         with deployment.runner() as second:
             wait_for_progress(deployment, first, second)
             assert first.running
             assert second.running
             first.kill()
             reached = deployment.partitions()
-            assert until(lambda: all_advanced(reached, deployment.partitions()), TAKEOVER_SECONDS)
+            assert wait_until(
+                lambda: all_advanced(reached, deployment.partitions()), TAKEOVER_SECONDS
+            )
             assert second.running
     with deployment.runner():
-        left = deployment.settle(SETTLE_SECONDS)
-    assert not left, describe_differences(left)
+        differences = deployment.settle(SETTLE_SECONDS)
+    assert not differences, describe_differences(differences)
 
 
 def test_rolling_upgrade_continues_without_loss(deployment, next_version):
     """Runners are restarted one by one under load; an old one writes during the migration."""
     with ExitStack() as runners:
         first, second = (runners.enter_context(deployment.ready_runner()) for _ in range(2))
-        with load.running(*deployment.dsns, seed=2, rate=RATE):
+        with load.run_in_background(*deployment.dsns, seed=2, rate=RATE):
             wait_for_progress(deployment, first, second)
             assert first.terminate(STOP_SECONDS) == 0
             third = runners.enter_context(deployment.ready_runner(**next_version))
-            assert deployment.migrating_versions(upgrade.NUMBER) == {upgrade.VERSION}
+            assert deployment.migrating_versions(next_program.NUMBER) == {next_program.VERSION}
             wait_for_progress(deployment, second, third)
             assert second.terminate(STOP_SECONDS) == 0
             fourth = runners.enter_context(deployment.ready_runner(**next_version))
             wait_for_progress(deployment, third, fourth)
-        left = deployment.settle(SETTLE_SECONDS)
+        differences = deployment.settle(SETTLE_SECONDS)
         assert [one.terminate(STOP_SECONDS) for one in (third, fourth)] == [0, 0]
-    assert not left, describe_differences(left)
+    assert not differences, describe_differences(differences)
 
 
 def test_older_version_is_refused_after_upgrade(deployment, next_version, tmp_path):
@@ -137,7 +147,10 @@ def test_older_version_is_refused_after_upgrade(deployment, next_version, tmp_pa
     with replace(deployment, log=tmp_path / "log").runner() as older:
         assert older.process.wait(SETTLE_SECONDS) == FAILED
     output, own_version = (tmp_path / "log").read_text(), version("sink-runner")
-    assert f"made by sink-runner {upgrade.VERSION}; this is version {own_version}, which" in output
+    assert (
+        f"made by sink-runner {next_program.VERSION}; this is version {own_version}, which"
+        in output
+    )
     assert "upgrade this program, a downgrade is not possible" in output
 
 
@@ -145,7 +158,7 @@ def wait_for_progress(deployment, *runners) -> None:
     """Wait until each runner has applied events of partitions that it owns."""
     for runner in runners:
         first: dict[tuple[str, int], int] = {}
-        assert until(partial(has_advanced, deployment, runner, first), TAKEOVER_SECONDS), (
+        assert wait_until(partial(has_advanced, deployment, runner, first), TAKEOVER_SECONDS), (
             deployment.tail()
         )
 

@@ -21,8 +21,8 @@ from sink_stack.progress import Reporter
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from . import fresh
-from .running import eventually
+from . import demo_deployment
+from .runner_process import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +35,7 @@ PANELS = [
     for panel in dashboard["panels"]
     for query in panel["queries"].values()
 ]
-# Each is a change of a captured row, so that something happens while the panels are read.
+# Each statement changes a captured row, so that the panels have recent events to show.
 _CHANGES = {
     "smart_warehouse": "UPDATE golden_records SET full_name = full_name || 'a'",
     "smart_citizen": "UPDATE citizens SET full_name = full_name || 'a'",
@@ -51,19 +51,19 @@ def shorten(text: str) -> str:
 
 
 @dataclass
-class Monitored:
-    """The stack with its runner, Prometheus, and what Alertmanager has sent."""
+class MonitoredStack:
+    """The stack with its runner, Prometheus, and the notifications of Alertmanager."""
 
     stack: StackUnderTest
     prometheus: str
     sent: Queue[dict[str, Any]]
 
     def query(self, expression: str) -> list[Any]:
-        """The series of an expression that have a number now."""
+        """Return the series of an expression whose current value is a number."""
         query = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self.prometheus}/api/v1/query?{query}") as response:
             found = json.load(response)["data"]["result"]
-        return [one for one in found if one["value"][1] != "NaN"]
+        return [series for series in found if series["value"][1] != "NaN"]
 
     def change(self) -> None:
         """Change a row in both databases."""
@@ -71,8 +71,8 @@ class Monitored:
             with self.stack.admin(database) as connection:
                 connection.execute(statement.encode())
 
-    def wait_for(self, status: str, alert: str) -> dict[str, Any]:
-        """The next alert of this name and status that was sent."""
+    def wait_for_alert(self, status: str, alert: str) -> dict[str, Any]:
+        """Wait for the next alert with this name and status, and return it."""
         while True:
             for one in self.sent.get(timeout=60)["alerts"]:
                 if (one["status"], one["labels"]["alertname"]) == (status, alert):
@@ -81,10 +81,10 @@ class Monitored:
 
 @pytest.fixture(scope="module")
 def sent() -> Iterator[tuple[str, Queue[dict[str, Any]]]]:
-    """A webhook: its address, and what it received."""
+    """The address of a webhook, and the notifications that it received."""
     received: Queue[dict[str, Any]] = Queue()
 
-    class Hook(BaseHTTPRequestHandler):
+    class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             received.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
@@ -93,7 +93,7 @@ def sent() -> Iterator[tuple[str, Queue[dict[str, Any]]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Hook)
+    server = HTTPServer(("127.0.0.1", 0), Webhook)
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/", received
@@ -108,7 +108,7 @@ def monitored(
     monitoring_programs: monitoring.Programs,
     sent: tuple[str, Queue[dict[str, Any]]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Monitored]:
+) -> Iterator[MonitoredStack]:
     folder = tmp_path_factory.mktemp("monitoring")
     rules, receivers = folder / "alerts.yml", folder / "alertmanager.yml"
     rules.write_text(shorten((ROOT / monitoring.RULES).read_text(encoding="utf-8")))
@@ -117,9 +117,9 @@ def monitored(
         "route: {receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s}\n"
         f"receivers: [{{name: hook, webhook_configs: [{{url: '{address}'}}]}}]\n"
     )
-    with fresh.deploy(stack, folder / "log", families=5) as deployment:
+    with demo_deployment.deploy(stack, folder / "log", families=5) as deployment:
         subprocess.run(sink_runner("batch", "schemes"), env=deployment.environment, check=True)
-        made = Monitoring(
+        services = Monitoring(
             layout=stack.stack.layout,
             settings=stack.settings,
             programs=monitoring_programs,
@@ -130,8 +130,8 @@ def monitored(
         supervisor = stack.stack.supervisor
         try:
             start_runner(stack)
-            made.up(supervisor, Reporter())
-            yield Monitored(stack, made.url("prometheus"), received)
+            services.up(supervisor, Reporter())
+            yield MonitoredStack(stack, services.url("prometheus"), received)
         finally:
             supervisor.stop(*monitoring.PARTS, "runner")
 
@@ -140,7 +140,7 @@ def start_runner(stack: StackUnderTest) -> None:
     stack.stack.up_sinks({"runner": sink_runner("run")})
 
 
-def test_every_panel_shows_data(monitored: Monitored) -> None:
+def test_every_panel_shows_data(monitored: MonitoredStack) -> None:
     missing = list(PANELS)
 
     def has_samples() -> bool:
@@ -166,10 +166,10 @@ def test_every_panel_shows_data(monitored: Monitored) -> None:
     ],
 )
 def test_alert_fires_and_clears(
-    monitored: Monitored, part: str, alert: str, start: Callable[[StackUnderTest], None]
+    monitored: MonitoredStack, part: str, alert: str, start: Callable[[StackUnderTest], None]
 ) -> None:
     monitored.stack.stop(part)
-    fired = monitored.wait_for("firing", alert)
+    fired = monitored.wait_for_alert("firing", alert)
     assert fired["annotations"]["runbook"] == f"docs/runbooks/{alert}.md"
     start(monitored.stack)
-    monitored.wait_for("resolved", alert)
+    monitored.wait_for_alert("resolved", alert)

@@ -11,7 +11,7 @@ import pytest
 from sink_stack import ports
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import eventually, row, running
+from .runner_process import eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -48,7 +48,7 @@ class RunningMapping:
     def assert_copies(self, text: str) -> None:
         change, found = _CHANGES[self.mapping]
         self.warehouse.execute(change.encode(), (text, self.record))
-        eventually(lambda: row(self.portal, found, self.record) == (text,))
+        eventually(lambda: fetch_row(self.portal, found, self.record) == (text,))
 
     def wait_for_status(self, status: int) -> str:
         """Wait until /readyz returns this status, and return its body."""
@@ -62,7 +62,7 @@ def test_runner_waits_for_kafka_with_either_client(
     stack: StackUnderTest, databases: tuple[psycopg.Connection, ...], tmp_path: Path
 ) -> None:
     warehouse, portal = databases
-    (record,) = row(
+    (record,) = fetch_row(
         warehouse,
         "INSERT INTO golden_records (jan_aadhaar) VALUES ('040450000000') RETURNING gr_id",
     )
@@ -76,12 +76,12 @@ def test_runner_waits_for_kafka_with_either_client(
             port = ports.any_free(frozenset())
             environ = {**stack.env, "SINK_KAFKA_CLIENT": client, "SINK_HEALTH_PORT": str(port)}
             only = ("--only", mapping)
-            runners.enter_context(running(environ, tmp_path / client, *only, mappings=1))
+            runners.enter_context(run_runner(environ, tmp_path / client, *only, mappings=1))
             running_mappings.append(RunningMapping(mapping, port, warehouse, portal, record))
         for one in running_mappings:
             one.assert_copies("A")
             one.wait_for_status(200)
-        dead_letters = row(portal, _DEAD_LETTERS)
+        dead_letters = fetch_row(portal, _DEAD_LETTERS)
         for part in ("warehouse", "citizen"):
             stack.stop(part)  # Debezium exits during a long outage of Kafka
         stack.kill("kafka")
@@ -91,4 +91,4 @@ def test_runner_waits_for_kafka_with_either_client(
         for one in running_mappings:
             one.assert_copies("B")
             one.wait_for_status(200)
-        assert row(portal, _DEAD_LETTERS) == dead_letters
+        assert fetch_row(portal, _DEAD_LETTERS) == dead_letters

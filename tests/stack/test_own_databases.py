@@ -19,7 +19,7 @@ from sink_stack.programs import Installer
 from sink_stack.testing_stack import StackUnderTest
 
 from ..support import guide
-from .running import ROOT, eventually
+from .runner_process import ROOT, eventually
 
 pytestmark = pytest.mark.stack
 

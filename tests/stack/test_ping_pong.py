@@ -16,7 +16,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import eventually, row, running
+from .runner_process import eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 # CI runs for a minute.
@@ -53,7 +53,7 @@ def sink_mapping() -> TableMapping:
         ),
     )
 """
-WRITE = """
+UPSERT = """
 INSERT INTO trap.ball AS b (id, v, hops, changed_at)
 VALUES (%s, %s, 0, clock_timestamp() AT TIME ZONE 'UTC')
 ON CONFLICT (id) DO UPDATE
@@ -88,7 +88,7 @@ class TablePair:
 
     def applied(self) -> list[int]:
         found = [
-            row(connection, APPLIED, topic, name)
+            fetch_row(connection, APPLIED, topic, name)
             for connection, topic, name in zip(
                 reversed(self.connections), TOPICS, ("ping", "pong"), strict=True
             )
@@ -104,16 +104,16 @@ class TablePair:
         return self.ends() == ends == self.applied()
 
     def write_both(self, seconds: float) -> int:
-        """Write both connections at once; return how many writes there were."""
-        until = time.monotonic() + seconds
+        """Write to both databases concurrently; return the number of writes."""
+        deadline = time.monotonic() + seconds
         writes = [0, 0]
 
         def write(number: int) -> None:
             rng = random.Random(number)
             with self.stack.admin(DATABASES[number]) as session:
-                while time.monotonic() < until:
+                while time.monotonic() < deadline:
                     key = rng.randrange(ROWS)
-                    session.execute(WRITE, (key, f"{number}/{writes[number]}"))
+                    session.execute(UPSERT, (key, f"{number}/{writes[number]}"))
                     writes[number] += 1
                     time.sleep(rng.random() / 50)
 
@@ -138,7 +138,7 @@ def table(stack: StackUnderTest) -> Iterator[TablePair]:
 
 
 @contextmanager
-def runners_of(
+def run_runners(
     table: TablePair, folder: Path, *runners: str, guarded: bool = True
 ) -> Iterator[None]:
     """Run a runner for each name list, by default one runner for both mappings."""
@@ -152,16 +152,16 @@ def runners_of(
     environ = {**table.stack.env, "PYTHONPATH": str(site)}
     if not guarded:
         environ["PING_PONG_UNGUARDED"] = "1"
-    with ExitStack() as stopping:
+    with ExitStack() as runner_stack:
         for number, names in enumerate(runners or ("ping,pong",)):
             log, mappings = folder / f"log{number}", len(names.split(","))
-            stopping.enter_context(running(environ, log, "--only", names, mappings=mappings))
+            runner_stack.enter_context(run_runner(environ, log, "--only", names, mappings=mappings))
         yield
 
 
 def test_tables_converge_and_traffic_stops(table: TablePair, tmp_path: Path) -> None:
     """Each change is copied once, to the other table."""
-    with runners_of(table, tmp_path):
+    with run_runners(table, tmp_path):
         assert table.write_both(SECONDS) > SECONDS * 10
         eventually(table.is_quiet)
         one, other = table.rows()
@@ -171,7 +171,7 @@ def test_tables_converge_and_traffic_stops(table: TablePair, tmp_path: Path) -> 
 
 
 def test_separate_runners_converge(table: TablePair, tmp_path: Path) -> None:
-    with runners_of(table, tmp_path, "ping", "pong"):
+    with run_runners(table, tmp_path, "ping", "pong"):
         table.write_both(SECONDS / 5)
         eventually(table.is_quiet)
         one, other = table.rows()
@@ -181,7 +181,7 @@ def test_separate_runners_converge(table: TablePair, tmp_path: Path) -> None:
 
 def test_changes_circulate_without_echo_guard(table: TablePair, tmp_path: Path) -> None:
     """With the guard disabled, the mappings keep copying without further writes."""
-    with runners_of(table, tmp_path, guarded=False):
+    with run_runners(table, tmp_path, guarded=False):
         table.write_both(2)
         before = sum(table.ends())
         eventually(lambda: table.hops() > 20)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -73,8 +73,8 @@ def test_policy_change_applies_from_next_batch(
 
     def assert_row(city: str, mobile: str | None) -> None:
         query = "SELECT city, mobile_number FROM profile_data WHERE record_id = %s"
-        eventually(lambda: (row(portal, query, record) or ("",))[0] == city)
-        assert row(portal, query, record) == (city, mobile)
+        eventually(lambda: (fetch_row(portal, query, record) or ("",))[0] == city)
+        assert fetch_row(portal, query, record) == (city, mobile)
 
     def logged(event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in runner.log.read_text().splitlines()]
@@ -82,10 +82,10 @@ def test_policy_change_applies_from_next_batch(
 
     insert = "INSERT INTO golden_records (jan_aadhaar, mobile_number, city_village) "
     record = str(
-        row(warehouse, f"{insert} VALUES (%s, %s, 'A') RETURNING gr_id", NUMBER, MOBILE)[0]
+        fetch_row(warehouse, f"{insert} VALUES (%s, %s, 'A') RETURNING gr_id", NUMBER, MOBILE)[0]
     )
     only = ("--only", "golden-records,citizens")
-    with running(
+    with run_runner(
         stack.env, tmp_path / "log", *only, mappings=2, config=configuration.config
     ) as runner:
         assert_row("A", "******0000")
@@ -108,11 +108,13 @@ def test_policy_change_applies_from_next_batch(
             (NUMBER, MOBILE),
         )
         name = "SELECT full_name FROM golden_records WHERE gr_id = %s"
-        eventually(lambda: row(warehouse, name, record) == ("Ravi",))  # the other mapping continues
+        eventually(
+            lambda: fetch_row(warehouse, name, record) == ("Ravi",)
+        )  # the other mapping continues
         assert_row("C", None)
         assert len(logged("policies_not_refreshed")) == 1
         code, _ = runner.stop()
         assert code == 1
     assert MOBILE not in (tmp_path / "log").read_text()
-    with running(stack.env, tmp_path / "again", *only, mappings=2):
+    with run_runner(stack.env, tmp_path / "again", *only, mappings=2):
         assert_row("D", "******0000")  # continues at the stored offset

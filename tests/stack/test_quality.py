@@ -12,7 +12,7 @@ import pytest
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -46,7 +46,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     log = tmp_path_factory.mktemp("runner") / "log"
-    with running(stack.env, log, "--only", ",".join(NAMES), mappings=len(NAMES)):
+    with run_runner(stack.env, log, "--only", ",".join(NAMES), mappings=len(NAMES)):
         yield Operator(stack)
     assert SECRET not in log.read_text()
 
@@ -55,7 +55,7 @@ def operator(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
 def portal(stack: StackUnderTest, operator: Operator) -> Iterator[Connection]:
     """The portal; afterwards the dead letters and counts of these tests are deleted."""
     with stack.admin("smart_citizen") as connection:
-        (last,) = row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
+        (last,) = fetch_row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
         counts = connection.execute("SELECT * FROM sink.quality_count").fetchall()
         yield connection
         connection.execute("DELETE FROM sink.dead_letter WHERE dlq_id > %s", (last,))
@@ -77,7 +77,7 @@ def warehouse(
         yield connection
         connection.execute("DELETE FROM scheme_master WHERE scheme_code = 'QUALITY'")
         connection.execute("DELETE FROM golden_records WHERE full_name = %s", (SECRET,))
-        eventually(lambda: row(portal, HINTS) == (0,))
+        eventually(lambda: fetch_row(portal, HINTS) == (0,))
 
 
 def evaluate(warehouse: Connection, status: str, score: str | None) -> None:
@@ -119,9 +119,9 @@ def test_each_rule_is_counted_and_reported(
             operator.counts().get(key, 0) - before.get(key, 0) == n for key, n in expected.items()
         )
     )
-    assert row(portal, HINTS) == (2,)
+    assert fetch_row(portal, HINTS) == (2,)
     texts = "SELECT string_agg(error_message || stack_trace, ' ') FROM sink.dead_letter"
-    assert SECRET not in row(portal, texts)[0]
+    assert SECRET not in fetch_row(portal, texts)[0]
 
 
 def test_quality_prints_counts_and_strict_fails(operator: Operator) -> None:

@@ -14,7 +14,7 @@ from sink_stack import ports
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -36,9 +36,9 @@ def sink_mapping() -> TableMapping:
 TABLE = 'CREATE TABLE IF NOT EXISTS "Odd Items" ("Order No" int PRIMARY KEY, "a-b" text, a_b text)'
 
 
-def install(site: Path, name: str, *, first: str = "", source: str, target: str) -> None:
+def install_plugin(site: Path, name: str, *, first: str = "", source: str, target: str) -> None:
     """Install a plugin into `site`, as pip does."""
-    module = f"sink_{name}_of_a_test"
+    module = f"sink_{name}_plugin"
     (site / f"{module}.py").write_text(MAPPING.format(first=first, source=source, target=target))
     info = site / f"sink_{name}-1.0.dist-info"
     info.mkdir(parents=True)
@@ -54,8 +54,8 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
 
 def states(port: int) -> Mapping[str, Any]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
-            body = answer.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as response:
+            body = response.read()
     except urllib.error.HTTPError as error:
         body = error.read()
     except OSError:
@@ -64,7 +64,7 @@ def states(port: int) -> Mapping[str, Any]:
     return found
 
 
-def test_broken_mappings_are_quarantined_alone(
+def test_only_broken_mappings_are_quarantined(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
     """A table whose names Kafka and Avro do not allow is copied beside four broken mappings.
@@ -74,11 +74,11 @@ def test_broken_mappings_are_quarantined_alone(
     warehouse, portal = databases
     site = tmp_path / "site"
     site.mkdir()
-    install(site, "odd", source="Odd Items", target="Odd Items")
-    install(site, "unloadable", first="import missing_module", source="toast", target="x")
-    install(site, "lost", source="no_such_table", target="Odd Items")
-    install(site, "aimless", source="moving", target="no_such_target")
-    install(site, "unlisted", source="Unlisted", target="Odd Items")
+    install_plugin(site, "odd", source="Odd Items", target="Odd Items")
+    install_plugin(site, "unloadable", first="import missing_module", source="toast", target="x")
+    install_plugin(site, "sourceless", source="no_such_table", target="Odd Items")
+    install_plugin(site, "targetless", source="moving", target="no_such_target")
+    install_plugin(site, "unlisted", source="Unlisted", target="Odd Items")
     warehouse.execute('CREATE TABLE trap."Unlisted" (LIKE trap."Odd Items" INCLUDING ALL)')
     warehouse.execute('ALTER PUBLICATION sink_publication ADD TABLE trap."Unlisted"')
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
@@ -87,12 +87,12 @@ def test_broken_mappings_are_quarantined_alone(
     portal.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON "Odd Items" TO sink_writer')
     port = ports.any_free(frozenset())
     environ = {**stack.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
-    only = ("--only", "odd,unloadable,lost,aimless,unlisted,schemes")
-    with running(environ, tmp_path / "log", *only, mappings=1) as runner:
+    only = ("--only", "odd,unloadable,sourceless,targetless,unlisted,schemes")
+    with run_runner(environ, tmp_path / "log", *only, mappings=1) as runner:
         warehouse.execute("INSERT INTO trap.\"Odd Items\" VALUES (77, 'minus', 'under')")
         query = 'SELECT "a-b", a_b FROM "Odd Items" WHERE "Order No" = 77'
-        eventually(lambda: row(portal, query) == ("minus", "under"))
-        broken = {"unloadable", "lost", "aimless", "unlisted"}
+        eventually(lambda: fetch_row(portal, query) == ("minus", "under"))
+        broken = {"unloadable", "sourceless", "targetless", "unlisted"}
         eventually(
             lambda: (
                 {name for name, one in states(port).items() if one["state"] == "quarantined"}
@@ -101,8 +101,8 @@ def test_broken_mappings_are_quarantined_alone(
         )
         found = states(port)
         assert "missing_module" in found["unloadable"]["reason"]
-        assert "no_such_table" in found["lost"]["reason"]
-        assert "no_such_target" in found["aimless"]["reason"]
+        assert "no_such_table" in found["sourceless"]["reason"]
+        assert "no_such_target" in found["targetless"]["reason"]
         remedy = "add trap.Unlisted to debezium.source.table.include.list and restart capture"
         assert remedy in found["unlisted"]["reason"]
         listed = subprocess.run(

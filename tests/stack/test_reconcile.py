@@ -1,4 +1,4 @@
-"""Reconciliation on the real stack: changes on their way, damage, and no runner at all."""
+"""Reconciliation on the real stack: with changes in flight, damaged rows, and no runner."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
@@ -23,8 +23,8 @@ FROM generate_series(1, 40) n
 COUNT = "SELECT count(*) FROM profile_data WHERE full_name LIKE 'Reconciled %%'"
 
 
-def call(stack: StackUnderTest, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run a command of the mapping; return its exit code and its report."""
+def run_command(stack: StackUnderTest, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a command for the mapping; return its exit code and its report."""
     command = sink_runner(arguments[0], "golden-records", "--full", "--json", *arguments[1:])
     done = subprocess.run(
         command,
@@ -38,43 +38,43 @@ def call(stack: StackUnderTest, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_reconciliation_beside_events(stack: StackUnderTest, tmp_path: Path) -> None:
+def test_reconciliation_ignores_changes_in_flight(stack: StackUnderTest, tmp_path: Path) -> None:
     with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
-        with running(stack.env, tmp_path / "log", "--only", "golden-records", mappings=1):
+        with run_runner(stack.env, tmp_path / "log", "--only", "golden-records", mappings=1):
             warehouse.execute(PEOPLE)
-            eventually(lambda: row(portal, COUNT) == (40,))
-            assert call(stack, "batch")[0] == 0
-            done = threading.Event()
-            writer = threading.Thread(target=keep_changing, args=(stack, done))
+            eventually(lambda: fetch_row(portal, COUNT) == (40,))
+            assert run_command(stack, "batch")[0] == 0
+            stopped = threading.Event()
+            writer = threading.Thread(target=keep_changing, args=(stack, stopped))
             writer.start()
             try:
-                _, report = call(stack, "reconcile")
+                _, report = run_command(stack, "reconcile")
             finally:
-                done.set()
+                stopped.set()
                 writer.join()
             assert not {"missing", "extra", "different"} & report["counts"].keys(), report
-            assert call(stack, "reconcile")[0] == 0
+            assert run_command(stack, "reconcile")[0] == 0
 
             portal.execute("DELETE FROM profile_data WHERE full_name = 'Reconciled 7'")
-            code, report = call(stack, "reconcile")
+            code, report = run_command(stack, "reconcile")
             assert (code, report["counts"]["missing"]) == (1, 1), report
-            code, report = call(stack, "reconcile", "--repair")
+            code, report = run_command(stack, "reconcile", "--repair")
             assert (code, report["counts"]["repaired"]) == (0, 1), report
-            assert row(portal, COUNT) == (40,)
+            assert fetch_row(portal, COUNT) == (40,)
         warehouse.execute(
             "UPDATE golden_records SET city_village = 'Later' WHERE full_name = 'Reconciled 8'"
         )
-        code, report = call(stack, "reconcile")
+        code, report = run_command(stack, "reconcile")
         assert (code, report["outcome"], report["counts"]["pending"]) == (1, "undecided", 1)
         assert any("no runner runs" in note for note in report["notes"])
 
 
-def keep_changing(stack: StackUnderTest, done: threading.Event) -> None:
+def keep_changing(stack: StackUnderTest, stopped: threading.Event) -> None:
     """Change rows all the time, with commits that are flushed later."""
     with stack.admin("smart_warehouse") as warehouse:
         warehouse.execute("SET synchronous_commit = off")
         number = 0
-        while not done.wait(0.02):
+        while not stopped.wait(0.02):
             number += 1
             warehouse.execute(
                 "UPDATE golden_records SET city_village = %s WHERE full_name = %s",

@@ -22,7 +22,7 @@ from sink_runner.config.registry import Registry
 from sink_runner.plugin import Table
 from sink_runner.schema_check.catalog_schema import key_schema, read_shape, value_schema
 
-from .running import ROOT, Runner, eventually, row, start
+from .runner_process import ROOT, RunnerProcess, eventually, fetch_row, start_runner
 
 pytestmark = pytest.mark.stack
 
@@ -58,7 +58,7 @@ class ChangingTable:
     environ: dict[str, str]
     source: psycopg.Connection[Any]
     target: psycopg.Connection[Any]
-    runner: Runner | None = None
+    runner: RunnerProcess | None = None
 
     @property
     def config(self) -> Path:
@@ -70,7 +70,9 @@ class ChangingTable:
 
     def wait_for_row(self, number: int, label: str) -> None:
         query = "SELECT label FROM changing WHERE id = %s"
-        eventually(lambda: self.assert_running() and row(self.target, query, number) == (label,))
+        eventually(
+            lambda: self.assert_running() and fetch_row(self.target, query, number) == (label,)
+        )
 
     def assert_running(self) -> bool:
         assert self.runner is not None
@@ -91,20 +93,20 @@ class ChangingTable:
 
         eventually(is_logged)
 
-    def state(self) -> tuple[Any, ...]:
+    def snapshot(self) -> tuple[Any, ...]:
         """Return what a paused mapping must not change: rows, offsets and dead letters."""
         rows = "SELECT array_agg(t ORDER BY id) FROM changing t"
         offsets = "SELECT sum(next_offset) FROM sink.partition_offset WHERE mapping = 'changing'"
         dead_letters = "SELECT count(*) FROM sink.dead_letter"
-        return tuple(row(self.target, query)[0] for query in (rows, offsets, dead_letters))
+        return tuple(fetch_row(self.target, query)[0] for query in (rows, offsets, dead_letters))
 
-    def ready(self) -> tuple[int, str]:
+    def readiness(self) -> tuple[int, str]:
         """Return status and body of the runner's /readyz."""
         url = f"http://127.0.0.1:{self.environ['SINK_HEALTH_PORT']}/readyz"
-        answer = urllib3.request("GET", url, retries=False)
-        return answer.status, answer.data.decode()
+        response = urllib3.request("GET", url, retries=False)
+        return response.status, response.data.decode()
 
-    def call(self, *arguments: str) -> tuple[int, str]:
+    def run_schema_command(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
             sink_runner("schema", *arguments, "--config", str(self.config)),
             env=self.environ,
@@ -115,9 +117,11 @@ class ChangingTable:
         return done.returncode, done.stdout + done.stderr
 
     @contextmanager
-    def running(self) -> Iterator[Runner]:
+    def run_runner(self) -> Iterator[RunnerProcess]:
         log = self.folder / "runner.log"
-        runner = self.runner = start(self.environ, log, "--only", "changing", config=self.config)
+        runner = self.runner = start_runner(
+            self.environ, log, "--only", "changing", config=self.config
+        )
         try:
             yield runner
         finally:
@@ -145,7 +149,7 @@ def changing(
     shutil.copytree(ROOT / "ranger-policies", tmp_path / "ranger-policies")
     classification = tmp_path / "ranger-policies" / "classification.json"
     content = json.loads(classification.read_text())
-    content["not_personal"][SOURCE] = dict.fromkeys(("label", "title"), "of a thing")
+    content["not_personal"][SOURCE] = dict.fromkeys(("label", "title"), "not of a person")
     classification.write_text(json.dumps(content))
     text = (ROOT / "sink-runner.toml").read_text()
     retry_steps = "retry_steps = [0.2, 0.5]\n"
@@ -162,7 +166,7 @@ def changing(
 
 
 def test_new_column_is_accepted(changing: ChangingTable) -> None:
-    with changing.running():
+    with changing.run_runner():
         changing.change("INSERT INTO trap.changing VALUES (1, 'before', 1)")
         changing.wait_for_row(1, "before")
         changing.change(
@@ -173,43 +177,43 @@ def test_new_column_is_accepted(changing: ChangingTable) -> None:
 
 
 def test_unclassified_column_pauses_until_classified(changing: ChangingTable) -> None:
-    with changing.running():
+    with changing.run_runner():
         changing.change("INSERT INTO trap.changing VALUES (11, 'before', 1)")
         changing.wait_for_row(11, "before")
-        state = changing.state()
-        assert changing.ready()[0] == 200
+        before = changing.snapshot()
+        assert changing.readiness()[0] == 200
         changing.change(
             "ALTER TABLE trap.changing ADD COLUMN mobile_no VARCHAR(10)",
             "INSERT INTO trap.changing VALUES (12, 'after', 2, '0123456789')",
         )
         changing.wait_for_pause("mobile_no", "looks personal", "classification.json")
-        status, body = changing.ready()
+        status, body = changing.readiness()
         assert (status, "looks personal" in body) == (503, True)
-        assert changing.state() == state
+        assert changing.snapshot() == before
         path = changing.folder / "ranger-policies" / "classification.json"
         known = json.loads(path.read_text())
         known["columns"][SOURCE] = {"mobile_no": ["CONTACT"]}
         path.write_text(json.dumps(known))
         changing.wait_for_row(12, "after")
-        assert changing.ready()[0] == 200
+        assert changing.readiness()[0] == 200
     assert "0123456789" not in (changing.folder / "runner.log").read_text()
 
 
 def test_renamed_column_pauses_without_loss(changing: ChangingTable) -> None:
-    with changing.running():
+    with changing.run_runner():
         changing.change("INSERT INTO trap.changing VALUES (21, 'before', 1)")
         changing.wait_for_row(21, "before")
-        state = changing.state()
+        before = changing.snapshot()
         changing.change(
             "ALTER TABLE trap.changing RENAME COLUMN label TO title",
             "UPDATE trap.changing SET title = 'meanwhile'",
             "INSERT INTO trap.changing VALUES (22, 'new meanwhile', 2)",
         )
         changing.wait_for_pause("changing", "label (text)", "probably renamed to title", "schema")
-        code, output = changing.call("check", "--mapping", "changing", "--json")
+        code, output = changing.run_schema_command("check", "--mapping", "changing", "--json")
         (result,) = json.loads(output)
         assert (code, result["result"]) == (1, "refused")
-        assert changing.state() == state
+        assert changing.snapshot() == before
         changing.change(
             "ALTER TABLE trap.changing RENAME COLUMN title TO label",
             "INSERT INTO trap.changing VALUES (23, 'after', 3)",
@@ -217,30 +221,30 @@ def test_renamed_column_pauses_without_loss(changing: ChangingTable) -> None:
         changing.wait_for_row(23, "after")
         changing.wait_for_row(22, "new meanwhile")
         changing.wait_for_row(21, "meanwhile")
-        assert changing.call("check", "--mapping", "changing")[0] == 0
+        assert changing.run_schema_command("check", "--mapping", "changing")[0] == 0
 
 
 def test_dropped_column_pauses_until_accepted(changing: ChangingTable) -> None:
-    with changing.running():
+    with changing.run_runner():
         changing.change("INSERT INTO trap.changing VALUES (31, 'before', 1)")
         changing.wait_for_row(31, "before")
-    state = changing.state()
+    before = changing.snapshot()
     changing.change(
         "ALTER TABLE trap.changing DROP COLUMN amount",
         "INSERT INTO trap.changing VALUES (32, 'after')",
     )
-    with changing.running():
+    with changing.run_runner():
         changing.wait_for_pause("column amount (bigint)", "is gone", "schema accept changing")
-        assert changing.state() == state
-        code, output = changing.call("accept", "changing")
+        assert changing.snapshot() == before
+        code, output = changing.run_schema_command("accept", "changing")
         assert code == 0, output
         changing.wait_for_row(32, "after")
-        assert changing.state()[2] == state[2]
-        assert row(changing.target, "SELECT amount FROM changing WHERE id = 31") == (1,)
+        assert changing.snapshot()[2] == before[2]
+        assert fetch_row(changing.target, "SELECT amount FROM changing WHERE id = 31") == (1,)
 
 
 def test_narrowed_column_pauses_until_accepted(changing: ChangingTable) -> None:
-    with changing.running():
+    with changing.run_runner():
         changing.change("INSERT INTO trap.changing VALUES (41, 'before', 1)")
         changing.wait_for_row(41, "before")
         changing.change(
@@ -248,8 +252,8 @@ def test_narrowed_column_pauses_until_accepted(changing: ChangingTable) -> None:
             "INSERT INTO trap.changing VALUES (42, 'after', 2)",
         )
         changing.wait_for_pause("column amount", "was narrowed: bigint -> int")
-        assert row(changing.target, "SELECT count(*) FROM changing WHERE id = 42") == (0,)
-        code, output = changing.call("accept", "changing")
+        assert fetch_row(changing.target, "SELECT count(*) FROM changing WHERE id = 42") == (0,)
+        code, output = changing.run_schema_command("accept", "changing")
         assert (code, "accepted: column amount" in output) == (0, True)
         changing.wait_for_row(42, "after")
 

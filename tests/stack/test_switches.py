@@ -1,4 +1,4 @@
-"""A mapping is turned off in each of three ways, and catches up when it is on again."""
+"""A mapping is disabled in each of three ways, and catches up when it is enabled again."""
 
 import subprocess
 import sys
@@ -10,22 +10,22 @@ import psycopg
 import pytest
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .runner_process import ROOT, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 
-Way = Callable[[Path], dict[str, Any]]
+Disable = Callable[[Path], dict[str, Any]]
 
 
-def by_command_line(_folder: Path) -> dict[str, Any]:
+def disable_by_command_line(_folder: Path) -> dict[str, Any]:
     return {"arguments": ("--without", "citizens")}
 
 
-def by_environment(_folder: Path) -> dict[str, Any]:
+def disable_by_environment(_folder: Path) -> dict[str, Any]:
     return {"environ": {"SINK_PLUGINS_OFF": "citizens"}}
 
 
-def by_configuration(folder: Path) -> dict[str, Any]:
+def disable_by_configuration(folder: Path) -> dict[str, Any]:
     text = (ROOT / "sink-runner.toml").read_text()
     assert "disabled = []" in text
     config = folder / "sink-runner.toml"
@@ -41,19 +41,19 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
 
 
 @pytest.mark.parametrize(
-    ("way", "number"),
+    ("disable", "number"),
     [
-        (by_command_line, "041000000000"),
-        (by_environment, "042000000000"),
-        (by_configuration, "043000000000"),
+        (disable_by_command_line, "041000000000"),
+        (disable_by_environment, "042000000000"),
+        (disable_by_configuration, "043000000000"),
     ],
 )
-def test_disabled_mapping_stops_alone(
-    stack: StackUnderTest, databases: Any, tmp_path: Path, way: Way, number: str
+def test_only_disabled_mapping_stops(
+    stack: StackUnderTest, databases: Any, tmp_path: Path, disable: Disable, number: str
 ) -> None:
     warehouse, portal = databases
     record = str(
-        row(
+        fetch_row(
             warehouse,
             "INSERT INTO golden_records (jan_aadhaar, full_name) VALUES (%s, 'Asha') "
             "RETURNING gr_id",
@@ -61,26 +61,26 @@ def test_disabled_mapping_stops_alone(
         )[0]
     )
     profile = "SELECT full_name FROM profile_data WHERE record_id = %s"
-    options = way(tmp_path)
+    options = disable(tmp_path)
     arguments = options.pop("arguments", ())
     environ = {**stack.env, **options.pop("environ", {})}
-    with running(environ, tmp_path / "off", *arguments, mappings=2, **options):
+    with run_runner(environ, tmp_path / "off", *arguments, mappings=2, **options):
         portal.execute(
             "INSERT INTO citizens (aadhaar_number, full_name, mobile_number, verification_status) "
             "VALUES (%s, 'Ravi', '0123456789', 'VERIFIED')",
             (number,),
         )
-        eventually(lambda: row(portal, profile, record) == ("Asha",))
+        eventually(lambda: fetch_row(portal, profile, record) == ("Asha",))
         warehouse.execute(
             "UPDATE golden_records SET city_village = 'Bagru' WHERE gr_id = %s", (record,)
         )
         city = "SELECT city FROM profile_data WHERE record_id = %s"
-        eventually(lambda: row(portal, city, record) == ("Bagru",))
-        assert row(warehouse, "SELECT full_name FROM golden_records WHERE gr_id = %s", record) == (
-            "Asha",
-        )
-    with running(stack.env, tmp_path / "on"):
-        eventually(lambda: row(portal, profile, record) == ("Ravi",))
+        eventually(lambda: fetch_row(portal, city, record) == ("Bagru",))
+        assert fetch_row(
+            warehouse, "SELECT full_name FROM golden_records WHERE gr_id = %s", record
+        ) == ("Asha",)
+    with run_runner(stack.env, tmp_path / "on"):
+        eventually(lambda: fetch_row(portal, profile, record) == ("Ravi",))
 
 
 PLUGIN = """
@@ -127,7 +127,7 @@ def test_installed_plugin_runs_after_restart(
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", str(site))
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
     environ = {**stack.env, "PYTHONPATH": str(site)}
-    with running(environ, tmp_path / "log", mappings=4):
+    with run_runner(environ, tmp_path / "log", mappings=4):
         warehouse.execute("INSERT INTO trap.dropped_in VALUES (77, 'arrived')")
         query = "SELECT label FROM dropped_in WHERE id = 77"
-        eventually(lambda: row(portal, query) == ("arrived",))
+        eventually(lambda: fetch_row(portal, query) == ("arrived",))

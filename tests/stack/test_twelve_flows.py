@@ -6,8 +6,8 @@ import pytest
 
 from ..oracle import history
 from ..oracle.targets import TARGETS
-from . import fresh, latency, portal_changes, warehouse_changes
-from .arena import describe_differences
+from . import demo_deployment, latency, portal_changes, warehouse_changes
+from .deployment import describe_differences
 from .people import People
 from .scenario import Scenario
 from .scenario_data import ScenarioData
@@ -30,7 +30,7 @@ SETTLE_SECONDS = 60
 def scenario(stack, tmp_path_factory):
     """The scenario, which the tests of this module continue one after the other."""
     log = tmp_path_factory.mktemp("runner") / "log"
-    with fresh.deploy(stack, log, FAMILIES) as deployment:
+    with demo_deployment.deploy(stack, log, FAMILIES) as deployment:
         data = ScenarioData(
             warehouse=deployment.warehouse, citizen=deployment.citizen, people=People(5)
         )

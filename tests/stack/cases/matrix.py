@@ -1,4 +1,4 @@
-"""Cases with every type, shape and value: one table for at most sixty columns of a group."""
+"""Cases with every type, shape and value; a table has at most sixty columns of one group."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ...support import typed_tables as typed
 from ...support.type_shapes import domains, literal_sql, shaped_literal
 from ...support.typed_tables import TypedColumn
 from .model import Case, mapping
-from .order import SIGNAL
+from .order import SNAPSHOT_SIGNAL
 
 SCHEMA = "matrix"
-_MOST = 60
+_MAX_COLUMNS = 60
 _FIRST_EQUAL_ID = 1000
 """The first id of the rows that are updated to an equal value with another representation."""
 
 
-def matrix() -> Iterator[Case]:
+def matrix_cases() -> Iterator[Case]:
     for group in typed.GROUPS:
         columns = typed.columns(group)
-        parts = [columns[at : at + _MOST] for at in range(0, len(columns), _MOST)]
+        parts = [columns[at : at + _MAX_COLUMNS] for at in range(0, len(columns), _MAX_COLUMNS)]
         for number, part in enumerate(parts):
             yield _case(group, number, part)
 
@@ -44,7 +44,7 @@ def _case(group: str, number: int, columns: Sequence[TypedColumn]) -> Case:
         steps=[
             [*_inserts(name, columns), *_equal_value_inserts(name, columns)],
             [*_equal_value_updates(name, columns), f"DELETE FROM {name} WHERE id = 0"],
-            [SIGNAL.format(table=name)],
+            [SNAPSHOT_SIGNAL.format(table=name)],
         ],
         between={
             2: [
@@ -93,11 +93,11 @@ def _pairs(columns: Sequence[TypedColumn]) -> list[dict[str, tuple[str, str]]]:
         for number, (one, other) in enumerate(column.values.equal_pairs):
             while len(found) <= number:
                 found.append({})
-            found[number][column.name] = (_shaped(column, one), _shaped(column, other))
+            found[number][column.name] = (_shaped_sql(column, one), _shaped_sql(column, other))
     return found
 
 
-def _shaped(column: TypedColumn, literal: str) -> str:
+def _shaped_sql(column: TypedColumn, literal: str) -> str:
     return shaped_literal(column.values, column.shape, literal, literal)
 
 

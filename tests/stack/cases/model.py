@@ -1,4 +1,4 @@
-"""One case: two tables, a mapping, changes in steps, and what has to come of them."""
+"""A case: a source and a target table, a mapping, changes in steps, and the expected rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 SCHEMA = "cases"
 SOURCE, TARGET = "smart_warehouse", "smart_citizen"
-_ILLEGAL = re.compile(r"[^A-Za-z0-9._-]")
+_INVALID_IN_TOPICS = re.compile(r"[^A-Za-z0-9._-]")
 _MAPPING = """
 from sink_runner.plugin import *
 
@@ -28,9 +28,9 @@ def sink_mapping() -> TableMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is made, what is changed, and what is right.
+    """Tables and mappings, changes, and the expected result.
 
-    Without `refusal` and `rows` the target has to show what the source shows.
+    Without `refusal` and `rows`, the query `show` must return the same rows in both databases.
     """
 
     name: str
@@ -38,27 +38,29 @@ class Case:
     source: Sequence[str]
     target: Sequence[str]
     tables: Sequence[str]
-    """The tables to capture, as SQL names them, without their schema."""
+    """The tables to capture: quoted as in SQL, without their schema."""
     mappings: Mapping[str, str]
     """The code of each plugin, by the mapping's name."""
     steps: Sequence[Sequence[str]]
-    """Statements for the source; a step begins when all of the one before is applied."""
+    """Statements for the source; a step begins when the previous one is applied."""
     show: str
-    """The query that both databases answer."""
+    """The query that reads the rows to compare, in either database."""
     between: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """Statements for the target, before the step of that number."""
     partitions: int = 1
     rows: Sequence[tuple[object, ...]] | None = None
-    """What the target has to show where it is not what the source shows."""
+    """The expected rows of the target, if they differ from those of the source."""
     refusal: Sequence[str] = ()
-    """Words of the reason for which the mapping is quarantined, or stops."""
+    """Words in the reason for which the mapping is quarantined or stops."""
     dead_letters: Sequence[str] = ()
-    """For each dead letter a word that its message holds."""
+    """For each expected dead letter, a word in its message."""
 
     def topics(self) -> dict[str, int]:
-        """Topics as Debezium names them, and their partitions."""
+        """Return the topics, as Debezium names them, with their partition counts."""
         return {
-            _ILLEGAL.sub("_", f"{SOURCE}.{self.schema}.{table.strip(chr(34))}"): self.partitions
+            _INVALID_IN_TOPICS.sub(
+                "_", f"{SOURCE}.{self.schema}.{table.strip(chr(34))}"
+            ): self.partitions
             for table in self.tables
         }
 
@@ -72,7 +74,7 @@ def mapping(
     more: str = "",
     schema: str = SCHEMA,
 ) -> str:
-    """The code of a plugin that maps a table to its namesake."""
+    """Return the code of a plugin that maps a table to the target table of the same name."""
     return _MAPPING.format(
         source=f"{SOURCE}.{schema}.{table}",
         target=f"{TARGET}.{schema}.{table}",
@@ -95,35 +97,34 @@ def case(
     conflict: str = "source_wins()",
     more: str = "",
     show: str | None = None,
-    **rest: object,
+    **fields: object,
 ) -> Case:
-    """A case of one table that is named for it; `ddl` has its columns.
+    """Return a case with one table, named after the case; `ddl` lists its columns.
 
-    `before` makes types in both databases; `after` and `target_after` alter the one table.
-    `{t}` in a statement is the table.
+    `before` creates types in both databases; `after` alters the source table and `target_after`
+    the target table. `{t}` in a statement stands for the table's name.
     """
     table = name.replace("-", "_")
     columns = _columns(ddl)
     qualified = f"{SCHEMA}.{table}"
     selected = ", ".join(f"{column}::text" for column in columns)
-    filled = [[one.replace("{t}", qualified) for one in step] for step in steps]
     return Case(
         name=name,
-        source=[*before, f"CREATE TABLE {qualified} ({ddl})", *_named(after, qualified)],
+        source=[*before, f"CREATE TABLE {qualified} ({ddl})", *_with_table(after, qualified)],
         target=[
             *before,
             f"CREATE TABLE {qualified} ({target_ddl or ddl})",
-            *_named(target_after, qualified),
+            *_with_table(target_after, qualified),
         ],
         tables=[table],
         mappings={name: mapping(table, columns, key=key, conflict=conflict, more=more)},
-        steps=filled,
+        steps=[_with_table(step, qualified) for step in steps],
         show=show or f"SELECT {selected} FROM {qualified} ORDER BY {', '.join(key)}",
-        **rest,  # type: ignore[arg-type] - the fields of Case, by their names
+        **fields,  # type: ignore[arg-type] - names and values of fields of Case
     )
 
 
-def _named(statements: Sequence[str], table: str) -> list[str]:
+def _with_table(statements: Sequence[str], table: str) -> list[str]:
     return [one.replace("{t}", table) for one in statements]
 
 

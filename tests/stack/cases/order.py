@@ -2,12 +2,12 @@
 
 from .model import Case, case
 
-SIGNAL = (
+SNAPSHOT_SIGNAL = (
     "INSERT INTO cdc.debezium_signal VALUES (gen_random_uuid()::text, 'execute-snapshot', "
     '\'{{"data-collections": ["{table}"], "type": "incremental"}}\')'
 )
-"""Asks Debezium for an incremental snapshot of a table."""
-_PASSED_ON = (
+"""Requests an incremental snapshot of a table from Debezium."""
+_MOVE_CODES = (
     "DO $$ BEGIN FOR i IN 1..300 LOOP DELETE FROM {t} WHERE id = i; "
     "INSERT INTO {t} VALUES (i + 1000, 'c' || i, 1%s); COMMIT; END LOOP; END $$"
 )
@@ -17,7 +17,7 @@ ORDER: tuple[Case, ...] = (
         "key-passes-on",
         "id int PRIMARY KEY, code text UNIQUE, v int",
         ["INSERT INTO {t} SELECT i, 'c' || i, 0 FROM generate_series(1, 300) i"],
-        [_PASSED_ON % ""],
+        [_MOVE_CODES % ""],
         after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
         target_ddl="code text PRIMARY KEY, id int, v int",
         key=("code",),
@@ -28,7 +28,7 @@ ORDER: tuple[Case, ...] = (
         "key-passes-on-newest",
         "id int PRIMARY KEY, code text UNIQUE, v int, at timestamp NOT NULL",
         ["INSERT INTO {t} SELECT i, 'c' || i, 0, clock_timestamp() FROM generate_series(1, 300) i"],
-        [_PASSED_ON % ", clock_timestamp()"],
+        [_MOVE_CODES % ", clock_timestamp()"],
         after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
         target_ddl="code text PRIMARY KEY, id int, v int, at timestamp",
         key=("code",),
@@ -88,7 +88,7 @@ ORDER: tuple[Case, ...] = (
         "incremental-snapshot",
         "id int PRIMARY KEY, v text",
         ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 50) i"],
-        [SIGNAL.format(table="cases.incremental_snapshot")],
+        [SNAPSHOT_SIGNAL.format(table="cases.incremental_snapshot")],
         between={
             1: [
                 "DELETE FROM cases.incremental_snapshot WHERE id <= 10",
@@ -106,7 +106,7 @@ ORDER: tuple[Case, ...] = (
             ),
             "INSERT INTO {t} VALUES ('x', 'infinity', 'infinity', '[0:1]={1,2}', now(), '00:00')",
         ],
-        [SIGNAL.format(table="cases.incremental_snapshot_types")],
+        [SNAPSHOT_SIGNAL.format(table="cases.incremental_snapshot_types")],
         conflict='newest_wins("at")',
         between={1: ["DELETE FROM cases.incremental_snapshot_types WHERE id <> 'k7'"]},
     ),

@@ -1,4 +1,4 @@
-"""Tables, keys, names and rights that PostgreSQL allows."""
+"""Cases of tables, keys, names and privileges that PostgreSQL allows."""
 
 from .model import Case, case, mapping
 

@@ -1,4 +1,4 @@
-"""Values that have to arrive as they are, whatever their type is."""
+"""Cases of values that must arrive unchanged, for each type."""
 
 from .model import Case, case
 

@@ -1,4 +1,4 @@
-"""A Kafka broker of its own with TLS, SASL and ACLs, on free loopback ports."""
+"""Starts a separate Kafka broker with TLS, SASL and ACLs on free loopback ports."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ from sink_stack.progress import Reporter
 
 from ...support.certificates import Authority
 
-USER, PASSWORD, MARK = "sink", "correct horse", "stranger"
-"""`MARK` may sign in and has no ACL."""
+USER, PASSWORD = "sink", "correct horse"
+USER_WITHOUT_ACL = "stranger"
 _CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 _SERVER = """process.roles=broker,controller
 node.id=1
@@ -44,7 +44,7 @@ listener.name.ssl.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.sasl_ssl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required \
-user_{user}="{password}" user_{mark}="{password}";
+user_{user}="{password}" user_{user_without_acl}="{password}";
 listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.scram-sha-256.connections.max.reauth.ms=3000
@@ -66,10 +66,10 @@ appender.console.layout.pattern=%d %p %c{1} %m%n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where its listeners are, and the files of the clients."""
+    """The addresses of its listeners, and the files for its clients."""
 
     internal: str
-    """Without encryption; clients of this listener may do everything."""
+    """The listener without TLS; its clients are superusers."""
     sasl: str
     mtls: str
     authority: Authority
@@ -77,19 +77,19 @@ class Broker:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Broker]:
-    """Start a broker with fresh data, and end it after the block."""
-    found = layout.find(os.environ)
-    found.make()
-    versions = envfile.load(found.root / "compose" / "versions.env")
-    programs = Installer(found, versions, os.environ).install(Reporter())
+def run_broker(folder: Path) -> Iterator[Broker]:
+    """Start a broker without data; stop it when the block is left."""
+    directories = layout.find(os.environ)
+    directories.make()
+    versions = envfile.load(directories.root / "compose" / "versions.env")
+    programs = Installer(directories, versions, os.environ).install(Reporter())
     authority = Authority(folder)
     certificate, key = authority.issue("broker")
     (folder / "broker.pem").write_text(key.read_text() + certificate.read_text())
-    taken: list[int] = []
+    free_ports: list[int] = []
     for _ in range(4):
-        taken.append(ports.any_free(frozenset(taken)))
-    internal, sasl, mtls, controller = taken
+        free_ports.append(ports.any_free(frozenset(free_ports)))
+    internal, sasl, mtls, controller = free_ports
     server, logging = folder / "server.properties", folder / "log4j2.properties"
     server.write_text(
         _SERVER.format(
@@ -102,7 +102,7 @@ def running(folder: Path) -> Iterator[Broker]:
             ca=authority.file,
             user=USER,
             password=PASSWORD,
-            mark=MARK,
+            user_without_acl=USER_WITHOUT_ACL,
         )
     )
     logging.write_text(_LOGGING)
@@ -113,18 +113,18 @@ def running(folder: Path) -> Iterator[Broker]:
         for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
     ]
     formatting = [*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(server)]
-    for one in scram:
-        formatting += ["--add-scram", one]
+    for credentials in scram:
+        formatting += ["--add-scram", credentials]
     subprocess.run(formatting, check=True, capture_output=True)
     with (folder / "broker.log").open("wb") as log:
         process = subprocess.Popen(
             [*java, "kafka.Kafka", str(server)], stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            bound = time.monotonic() + 90
+            deadline = time.monotonic() + 90
             while not ports.answers(sasl):
                 assert process.poll() is None, (folder / "broker.log").read_text()
-                assert time.monotonic() < bound
+                assert time.monotonic() < deadline
                 time.sleep(0.2)
             yield Broker(
                 internal=f"127.0.0.1:{internal}",

@@ -20,7 +20,7 @@ from sink_runner.config.kafka import Security
 from sink_runner.config.reader import SettingsReader
 from sink_runner.kafka.connection import KafkaConnection
 
-from .broker import PASSWORD, USER, Broker, running
+from .broker import PASSWORD, USER, Broker, run_broker
 
 TOPIC, COUNT = "secure.events", 5
 ROTATED = ("rotated-kafkapythonfeed", "rotated-librdkafka")
@@ -28,12 +28,12 @@ ROTATED = ("rotated-kafkapythonfeed", "rotated-librdkafka")
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running(tmp_path_factory.mktemp("secure-kafka")) as found:
-        _prepare(found.internal)
-        yield found
+    with run_broker(tmp_path_factory.mktemp("secure-kafka")) as running_broker:
+        _create_topics(running_broker.internal)
+        yield running_broker
 
 
-def _prepare(internal: str) -> None:
+def _create_topics(internal: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=internal)
     admin.create_topics(
         {name: {"num_partitions": 1, "replication_factor": 1} for name in (TOPIC, "secure.sent")},
@@ -42,7 +42,7 @@ def _prepare(internal: str) -> None:
     topic = ResourcePattern(ResourceType.TOPIC, "secure.", Pattern.PREFIXED)
     group = ResourcePattern(ResourceType.GROUP, "sink.", Pattern.PREFIXED)
     operations = ACLOperation
-    wanted = [
+    privileges = [
         (topic, operations.READ),
         (topic, operations.WRITE),
         (topic, operations.DESCRIBE),
@@ -53,7 +53,7 @@ def _prepare(internal: str) -> None:
         [
             ACL(f"User:{name}", "*", operation, ACLPermissionType.ALLOW, resource)
             for name in (USER, f"CN={USER}", *ROTATED)
-            for resource, operation in wanted
+            for resource, operation in privileges
         ]
     )
     assert not done["failed"]
@@ -69,7 +69,7 @@ Connect = Callable[..., KafkaConnection]
 
 @pytest.fixture
 def connect(broker: Broker) -> Connect:
-    """Make a connection as [kafka.security] would, with a short wait for the first broker."""
+    """Create a connection from settings of [kafka.security], with a short bootstrap timeout."""
 
     def make(bootstrap: str, **table: Any) -> KafkaConnection:
         security = SettingsReader().read(Security, table, "kafka.security")
@@ -82,7 +82,7 @@ def connect(broker: Broker) -> Connect:
 
 @pytest.fixture
 def login(broker: Broker, connect: Connect) -> Callable[..., KafkaConnection]:
-    """A connection to the SASL_SSL listener by the sink's user, but for what is given."""
+    """Create a connection of the sink's user to the SASL_SSL listener, with changed settings."""
 
     def make(**changes: Any) -> KafkaConnection:
         table = {

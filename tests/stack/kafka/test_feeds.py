@@ -1,4 +1,4 @@
-"""Both clients on the real Kafka: what the worker relies on."""
+"""Behaviour of both Kafka clients that the worker relies on, on a real broker."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def client(request: pytest.FixtureRequest) -> Callable[..., Feed]:
 
 @pytest.fixture
 def topic(stack: StackUnderTest) -> Iterator[str]:
-    """Fifty records in one partition; it goes again, since others read every topic."""
+    """A topic with fifty records in one partition, deleted after the test."""
     name = f"feeds.{uuid4().hex}"
     create(stack.kafka, [Topic(name=name, key=["id"], partitions=1, retention_days=1)])
     send(stack, name, range(COUNT))
@@ -46,16 +46,16 @@ def topic(stack: StackUnderTest) -> Iterator[str]:
 
 @pytest.fixture
 def make(client: Make, stack: StackUnderTest, topic: str) -> Iterator[Make]:
-    made: list[Feed] = []
+    feeds: list[Feed] = []
 
-    def one(max_records: int = 1000) -> Feed:
-        made.append(
+    def make_feed(max_records: int = 1000) -> Feed:
+        feeds.append(
             client(KafkaConnection(stack.kafka), f"group.{topic}", topic, max_records=max_records)
         )
-        return made[-1]
+        return feeds[-1]
 
-    yield one
-    for feed in made:
+    yield make_feed
+    for feed in feeds:
         feed.close()
 
 
@@ -66,21 +66,21 @@ def send(stack: StackUnderTest, topic: str, numbers: range) -> None:
     producer.close()
 
 
-def assigned(feed: Feed) -> Feed:
-    bound = time.monotonic() + 30
+def wait_for_assignment(feed: Feed) -> Feed:
+    deadline = time.monotonic() + 30
     while not feed.assignment():
-        assert time.monotonic() < bound
+        assert time.monotonic() < deadline
         feed.poll(0.1)
     return feed
 
 
-def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
+def read(feed: Feed, count: int, *, max_records: int = COUNT) -> list[Message]:
     found: list[Message] = []
-    bound = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while len(found) < count:
-        assert time.monotonic() < bound, f"{len(found)} of {count} came"
+        assert time.monotonic() < deadline, f"{len(found)} of {count} records arrived"
         polled = feed.poll(0.1).get(0, ())
-        assert len(polled) <= most
+        assert len(polled) <= max_records
         found.extend(polled)
     return found
 
@@ -88,11 +88,11 @@ def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
 def test_records_carry_position_content_and_epoch(
     make: Make, stack: StackUnderTest, topic: str
 ) -> None:
-    feed = assigned(make())
+    feed = wait_for_assignment(make())
     feed.seek(0, 7)
     first = read(feed, 1)[0]
-    place = (first.topic, first.partition, first.offset)
-    assert (*place, first.key, first.value) == (topic, 0, 7, b"k", b"7")
+    position = (first.topic, first.partition, first.offset)
+    assert (*position, first.key, first.value) == (topic, 0, 7, b"k", b"7")
     assert list(first.headers) == [("h", b"7")]
     assert (
         first.leader_epoch
@@ -101,8 +101,8 @@ def test_records_carry_position_content_and_epoch(
     assert first.leader_epoch >= 0
 
 
-def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:
-    feed = assigned(make())
+def test_seek_moves_back_and_to_beginning(make: Make) -> None:
+    feed = wait_for_assignment(make())
     for offset in (40, 3, None, 20):
         feed.seek(0, offset)
         records = read(feed, COUNT - (offset or 0))
@@ -110,13 +110,15 @@ def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:
 
 
 def test_poll_returns_at_most_the_limit(make: Make) -> None:
-    feed = assigned(make(max_records=8))
+    feed = wait_for_assignment(make(max_records=8))
     feed.seek(0, None)
-    assert len(read(feed, COUNT, most=8)) == COUNT
+    assert len(read(feed, COUNT, max_records=8)) == COUNT
 
 
-def test_a_lone_record_comes_at_once(make: Make, stack: StackUnderTest, topic: str) -> None:
-    feed = assigned(make())
+def test_single_record_is_returned_immediately(
+    make: Make, stack: StackUnderTest, topic: str
+) -> None:
+    feed = wait_for_assignment(make())
     feed.seek(0, COUNT)
     feed.poll(1.0)
     send(stack, topic, range(1))
@@ -126,7 +128,7 @@ def test_a_lone_record_comes_at_once(make: Make, stack: StackUnderTest, topic: s
 
 
 def test_keeping_alive_loses_no_record(make: Make) -> None:
-    feed = assigned(make())
+    feed = wait_for_assignment(make())
     feed.seek(0, None)
     for _ in range(5):
         time.sleep(0.1)
@@ -135,62 +137,62 @@ def test_keeping_alive_loses_no_record(make: Make) -> None:
 
 
 def test_second_member_takes_over_when_first_leaves(make: Make) -> None:
-    first, second = assigned(make()), make()
+    first, second = wait_for_assignment(make()), make()
     second.poll(0.5)
     first.close()
-    assert assigned(second).assignment() == {0}
+    assert wait_for_assignment(second).assignment() == {0}
     second.seek(0, COUNT - 1)
     assert read(second, 1)[0].offset == COUNT - 1
 
 
-def test_a_mirrored_offset_does_not_move_the_reader(make: Make) -> None:
-    feed = assigned(make())
+def test_mirrored_offset_does_not_move_position(make: Make) -> None:
+    feed = wait_for_assignment(make())
     feed.seek(0, None)
     feed.mirror({0: 30})
     assert read(feed, 1)[0].offset == 0
 
 
-def test_bounds_are_what_kafka_holds(make: Make) -> None:
-    feed = assigned(make())
+def test_bounds_equal_those_of_log(make: Make) -> None:
+    feed = wait_for_assignment(make())
     assert feed.bounds(0).first == 0 < feed.bounds(0).end
 
 
-def test_a_kafka_that_is_there_answers(make: Make) -> None:
+def test_ping_succeeds_before_and_after_assignment(make: Make) -> None:
     feed = make()
-    feed.ping()  # of nothing that is ours yet
-    assigned(feed).ping()
+    feed.ping()  # without an assigned partition
+    wait_for_assignment(feed).ping()
 
 
 def test_polls_of_large_records_are_bounded(make: Make, stack: StackUnderTest, topic: str) -> None:
-    """What a client fetches ahead while the worker writes is handed over by one poll."""
+    """One poll returns all records that the client has prefetched while the worker wrote."""
     producer = KafkaProducer(bootstrap_servers=stack.kafka, max_request_size=PRODUCED_BYTES)
     sizes = [20_000_000] * 4 + [1_000_000] * 40
     for size in sizes:
         producer.send(topic, key=b"k", value=bytes(size)).get(timeout=60)
     producer.close()
-    feed = assigned(make())
+    feed = wait_for_assignment(make())
     feed.seek(0, COUNT)
-    polls, bound = list[list[int]](), time.monotonic() + 60
+    polls, deadline = list[list[int]](), time.monotonic() + 60
     while sum(map(len, polls)) < len(sizes):
-        assert time.monotonic() < bound
+        assert time.monotonic() < deadline
         polls.append([len(message.value or b"") for message in feed.poll(0.5).get(0, ())])
         time.sleep(0.5)
     assert [size for poll in polls for size in poll] == sizes
-    ahead = QUEUED_BYTES + PARTITION_FETCH_BYTES
-    assert max(sum(poll) for poll in polls) <= ahead + max(sizes)
+    prefetched = QUEUED_BYTES + PARTITION_FETCH_BYTES
+    assert max(sum(poll) for poll in polls) <= prefetched + max(sizes)
 
 
 def test_largest_record_reaches_each_client(make: Make, stack: StackUnderTest, topic: str) -> None:
-    """What capture's producer may send, the topic stores and the client reads, others after it."""
+    """The client reads the largest record that Debezium's producer may send, and later ones."""
     producer = KafkaProducer(
         bootstrap_servers=stack.kafka,
         max_request_size=PRODUCED_BYTES,
     )
-    size = PRODUCED_BYTES - 1024  # the record's own fields count, too
+    size = PRODUCED_BYTES - 1024  # the rest is for the record's other fields
     producer.send(topic, key=b"k", value=b"x" * size).get(timeout=60)
     producer.close()
     send(stack, topic, range(2))
-    feed = assigned(make())
+    feed = wait_for_assignment(make())
     feed.seek(0, COUNT - 1)
     found = read(feed, 4)
     assert [len(message.value or b"") for message in found] == [2, size, 1, 1]
@@ -198,10 +200,10 @@ def test_largest_record_reaches_each_client(make: Make, stack: StackUnderTest, t
 
 def test_record_has_time_of_its_producer(make: Make) -> None:
     before = time.time() * 1000
-    feed = assigned(make())
-    bound = time.monotonic() + 30
+    feed = wait_for_assignment(make())
+    deadline = time.monotonic() + 30
     found: list[Message] = []
-    while not found and time.monotonic() < bound:
+    while not found and time.monotonic() < deadline:
         found += feed.poll(0.1).get(0, ())
     assert 0 < found[0].timestamp <= time.time() * 1000
     assert found[0].timestamp > before - 3_600_000

@@ -26,7 +26,7 @@ from sink_runner.kafka.topic_checks import read_topic
 from sink_runner.kafka.topic_identity import identify
 
 from ...support.certificates import Authority
-from .broker import MARK, USER, Broker
+from .broker import USER, USER_WITHOUT_ACL, Broker
 from .conftest import COUNT, TOPIC
 
 pytestmark = pytest.mark.stack
@@ -40,12 +40,12 @@ def librdkafka(*args: Any, **options: Any) -> Feed:
     return LibrdkafkaFeed(*args, **options)
 
 
-ABANDONS = pytest.mark.usefixtures("abandoned_sockets")
+LEAVES_SOCKETS_OPEN = pytest.mark.usefixtures("abandoned_sockets")
 CLIENTS = pytest.mark.parametrize("client", [KafkaPythonFeed, librdkafka])
 
 
 def jwt(subject: str, seconds: float = 300) -> str:
-    """A token that the broker takes without a signature."""
+    """Return a token that the broker accepts without a signature."""
 
     def part(table: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(table).encode()).decode().rstrip("=")
@@ -56,22 +56,22 @@ def jwt(subject: str, seconds: float = 300) -> str:
 
 @pytest.fixture
 def endpoint(broker: Broker) -> Iterator[tuple[str, list[str]]]:
-    """A token endpoint over TLS, and the authorizations that it was called with."""
+    """The URL of a token endpoint with TLS, and the credentials that its callers sent."""
     calls: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
             assert sent == "grant_type=client_credentials&scope=kafka"
-            login = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
-            calls.append(login)
-            known = login == "runner:client horse ż"
-            self.send_response(200 if known else 401)
+            credentials = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
+            calls.append(credentials)
+            is_known = credentials == "runner:client horse ż"
+            self.send_response(200 if is_known else 401)
             self.end_headers()
             self.wfile.write(json.dumps({"access_token": jwt(USER), "expires_in": 300}).encode())
 
         def log_message(self, *_args: Any) -> None:
-            """Say nothing."""
+            """Keep the output of the tests clean."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -104,13 +104,13 @@ def connection(
         )
     if kind == "token":
         code = f"print({jwt(USER)!r})"
-        return by_oauth(login, token={"command": [sys.executable, "-c", code]})
+        return connect_by_oauth(login, token={"command": [sys.executable, "-c", code]})
     if kind == "client-credentials":
-        return by_oauth(login, **credentials(endpoint[0], broker))
+        return connect_by_oauth(login, **client_credentials(endpoint[0], broker))
     return login(mechanism=kind)
 
 
-def credentials(url: str, broker: Broker, secret: str = "client horse ż") -> dict[str, Any]:
+def client_credentials(url: str, broker: Broker, secret: str = "client horse ż") -> dict[str, Any]:
     return {
         "token_endpoint": url,
         "client_id": "runner",
@@ -120,28 +120,28 @@ def credentials(url: str, broker: Broker, secret: str = "client horse ż") -> di
     }
 
 
-def by_oauth(login: Login, **oauth: Any) -> KafkaConnection:
+def connect_by_oauth(login: Login, **oauth: Any) -> KafkaConnection:
     return login(mechanism="OAUTHBEARER", username=None, password=None, oauth=oauth)
 
 
 def read(feed: Feed, count: int) -> list[bytes | None]:
     found: list[bytes | None] = []
-    bound = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while len(found) < count:
-        assert time.monotonic() < bound, f"{len(found)} of {count} came"
+        assert time.monotonic() < deadline, f"{len(found)} of {count} records arrived"
         found += [one.value for part in feed.poll(0.2).values() for one in part]
     return found
 
 
-def watch(feed: Feed, seconds: float) -> None:
+def poll_and_ping(feed: Feed, seconds: float) -> None:
     """Poll and ping, as a worker without records does."""
-    bound = time.monotonic() + seconds
-    while time.monotonic() < bound:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         feed.poll(0.5)
         feed.ping()
 
 
-# -- what works --------------------------------------------------------------------------------
+# -- accepted connections ------------------------------------------------------------------------
 
 
 @CLIENTS
@@ -167,20 +167,20 @@ def test_queries_and_producers_use_each_listener(connection: KafkaConnection) ->
     producer.send([Record("secure.sent", b"k", b"encrypted", ())])
     producer.close()
     publisher = Publisher(connection, delivery_seconds=5, max_record_bytes=1000)
-    (place,) = publisher.publish("secure.sent", [(b"k", b"v")])
+    (offset,) = publisher.publish("secure.sent", [(b"k", b"v")])
     publisher.close()
-    assert place is not None
+    assert offset is not None
 
 
 def test_all_clients_share_one_token(broker: Broker, login: Login, endpoint: Any) -> None:
     url, calls = endpoint
-    connection = by_oauth(login, **credentials(url, broker))
+    connection = connect_by_oauth(login, **client_credentials(url, broker))
     for _ in range(3):
         identify(connection, TOPIC)
     assert len(calls) == 1
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 @CLIENTS
 def test_rotated_password_is_read_by_the_next_client(client: Any, login: Login, tmp_path) -> None:
     file = tmp_path / "password"
@@ -196,12 +196,12 @@ def test_rotated_password_is_read_by_the_next_client(client: Any, login: Login, 
         feed.close()
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 @CLIENTS
 def test_running_feed_reports_that_its_password_was_changed(
     client: Any, broker: Broker, login: Login, tmp_path
 ) -> None:
-    """The broker asks for a login every 3 seconds by SCRAM-SHA-256."""
+    """The broker requires a new login every 3 seconds for SCRAM-SHA-256."""
     file, name = tmp_path / "password", f"rotated-{client.__name__}".lower()
     file.write_text("old horse")
     set_password(broker, name, "old horse")
@@ -209,10 +209,10 @@ def test_running_feed_reports_that_its_password_was_changed(
     feed = client(connection, "sink.running", TOPIC, max_records=100)
     try:
         read(feed, COUNT)
-        watch(feed, 5)  # signs in again
+        poll_and_ping(feed, 5)  # logs in again
         set_password(broker, name, "new horse")
         with pytest.raises(AccessError, match="refuses the login"):
-            watch(feed, 30)
+            poll_and_ping(feed, 30)
     finally:
         feed.close()
     file.write_text("new horse")
@@ -224,15 +224,15 @@ def set_password(broker: Broker, name: str, password: str) -> None:
     change = UserScramCredentialUpsertion(name, "SCRAM-SHA-256", password)
     assert admin.alter_user_scram_credentials([change]) == {name: None}
     while admin.describe_user_scram_credentials([name])[name]["error"]:
-        time.sleep(0.1)  # the broker learns of it a little later
+        time.sleep(0.1)  # the broker applies the change a little later
     admin.close()
 
 
-# -- what Kafka refuses ------------------------------------------------------------------------
+# -- refused connections -----------------------------------------------------------------------
 
 
-def fails(connection: KafkaConnection, kind: type[Exception], *texts: str) -> None:
-    """Each use raises the error: queries, dead letters, and the feed by both clients."""
+def assert_each_use_fails(connection: KafkaConnection, kind: type[Exception], *texts: str) -> None:
+    """Assert that queries, dead letters and the feeds of both clients raise the error."""
 
     def query() -> None:
         identify(connection, TOPIC)
@@ -243,7 +243,7 @@ def fails(connection: KafkaConnection, kind: type[Exception], *texts: str) -> No
     def poll(client: Any) -> None:
         feed = client(connection, "sink.refused", TOPIC, max_records=10)
         try:
-            watch(feed, 20)
+            poll_and_ping(feed, 20)
         finally:
             feed.close()
 
@@ -261,13 +261,13 @@ def fails(connection: KafkaConnection, kind: type[Exception], *texts: str) -> No
         assert "horse" not in str(caught.value)
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
 def test_wrong_password_names_broker_and_setting(
     broker: Broker, login: Login, mechanism: str
 ) -> None:
     connection = login(mechanism=mechanism, password="wrong horse")
-    fails(
+    assert_each_use_fails(
         connection,
         AccessError,
         f"Kafka at {broker.sasl} refuses the login of user 'sink' by {mechanism}",
@@ -275,7 +275,7 @@ def test_wrong_password_names_broker_and_setting(
     )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 @pytest.mark.parametrize(
     ("user", "seconds", "reason"),
     [(USER, -60, "has expired"), ("", 300, "refuses the login of the token")],
@@ -284,61 +284,76 @@ def test_wrong_password_names_broker_and_setting(
 def test_useless_token_names_its_setting(
     login: Login, user: str, seconds: int, reason: str
 ) -> None:
-    # Made here, since a test may run long after it was collected.
-    fails(
-        by_oauth(login, token=jwt(user, seconds=seconds)),
+    # The token is created here, because a test may run long after it was collected.
+    assert_each_use_fails(
+        connect_by_oauth(login, token=jwt(user, seconds=seconds)),
         AccessError,
         reason,
         "kafka.security.oauth",
     )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_refused_client_names_the_token_endpoint(
     broker: Broker, login: Login, endpoint: Any
 ) -> None:
-    connection = by_oauth(login, **credentials(endpoint[0], broker, secret="wrong horse"))
-    fails(connection, AccessError, "grants no token (status 401)", "oauth.client_id")
+    connection = connect_by_oauth(
+        login, **client_credentials(endpoint[0], broker, secret="wrong horse")
+    )
+    assert_each_use_fails(
+        connection, AccessError, "grants no token (status 401)", "oauth.client_id"
+    )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_untrusted_certificate_names_the_ca_file(login: Login, tmp_path) -> None:
     connection = login(ca_file=str(Authority(tmp_path, "other").file))
-    fails(connection, AccessError, "certificate that is not trusted", "kafka.security.ca_file")
+    assert_each_use_fails(
+        connection, AccessError, "certificate that is not trusted", "kafka.security.ca_file"
+    )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_missing_client_certificate_is_reported(broker: Broker, connect: Any) -> None:
     connection = connect(broker.mtls, protocol="SSL", ca_file=str(broker.authority.file))
-    fails(connection, AccessError, "refuses the client certificate", "certificate_file")
+    assert_each_use_fails(
+        connection, AccessError, "refuses the client certificate", "certificate_file"
+    )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_plaintext_to_a_tls_listener_names_the_protocol(broker: Broker, connect: Any) -> None:
-    fails(connect(broker.sasl), AccessError, "expects TLS", "kafka.security.protocol")
+    assert_each_use_fails(
+        connect(broker.sasl), AccessError, "expects TLS", "kafka.security.protocol"
+    )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_missing_acl_is_reported_with_its_user(login: Login) -> None:
-    fails(login(mechanism="PLAIN", username=MARK), AccessError, "denies access", f"user {MARK!r}")
+    assert_each_use_fails(
+        login(mechanism="PLAIN", username=USER_WITHOUT_ACL),
+        AccessError,
+        "denies access",
+        f"user {USER_WITHOUT_ACL!r}",
+    )
 
 
-@ABANDONS
+@LEAVES_SOCKETS_OPEN
 def test_outage_of_a_secure_broker_stays_transient(connect: Any, broker: Broker) -> None:
     connection = connect("127.0.0.1:1", protocol="SSL", ca_file=str(broker.authority.file))
     with pytest.raises(RetriableError, match="does not answer"):
         identify(connection, TOPIC)
 
 
-@ABANDONS
-def test_publisher_logs_why_it_has_no_kafka(login: Login, capsys: Any) -> None:
+@LEAVES_SOCKETS_OPEN
+def test_publisher_logs_refused_login_once(login: Login, capsys: Any) -> None:
     publisher = Publisher(login(password="wrong horse"), delivery_seconds=5, max_record_bytes=100)
     assert publisher.publish("secure.sent", [(b"k", b"v")]) == [None]
     assert publisher.publish("secure.sent", [(b"k", b"v")]) == [None]
     publisher.close()
-    said = capsys.readouterr().out
-    assert said.count("kafka_connection_failed") == 1
-    assert "refuses the login of user 'sink'" in said
+    output = capsys.readouterr().out
+    assert output.count("kafka_connection_failed") == 1
+    assert "refuses the login of user 'sink'" in output
 
 
 def test_password_is_in_no_log(login: Login, caplog: Any) -> None:

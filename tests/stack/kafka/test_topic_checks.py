@@ -15,14 +15,14 @@ from sink_runner.kafka.topic_checks import read_topic, topic_faults
 from sink_runner.kafka.topic_identity import TopicWatch, identify
 from sink_runner.model.partition import Topic
 
-from ..running import eventually
+from ..runner_process import eventually
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
 def make(stack: StackUnderTest) -> Callable[..., str]:
-    """Create a topic with these settings; a name may be taken over from one that is gone."""
+    """Create a topic with these settings, with a new name or that of a deleted topic."""
 
     def create(name: str = "", **settings: str) -> str:
         name = name or f"checks.{uuid4().hex}"
@@ -45,7 +45,7 @@ def delete(bootstrap: str, name: str) -> None:
     eventually(lambda: read_topic(KafkaConnection(bootstrap), name) is None)
 
 
-def reported(stack: StackUnderTest, name: str) -> list[str]:
+def report_faults(stack: StackUnderTest, name: str) -> list[str]:
     connection = KafkaConnection(stack.kafka)
     return [
         f"{fault.problem} {fault.remedy}"
@@ -53,10 +53,10 @@ def reported(stack: StackUnderTest, name: str) -> list[str]:
     ]
 
 
-def watch_of(stack: StackUnderTest, topic: Topic) -> TopicWatch:
+def watch_topic(stack: StackUnderTest, topic: Topic) -> TopicWatch:
     connection = KafkaConnection(stack.kafka)
-    ask = partial(identify, connection, topic.name)
-    return TopicWatch("m", topic, ask, partial(epoch_end, connection, topic.name))
+    identify_topic = partial(identify, connection, topic.name)
+    return TopicWatch("m", topic, identify_topic, partial(epoch_end, connection, topic.name))
 
 
 def send(stack: StackUnderTest, name: str, count: int) -> None:
@@ -67,7 +67,7 @@ def send(stack: StackUnderTest, name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"cleanup_policy": "compact"}, "is compacted"),
         ({"cleanup_policy": "compact,delete"}, "is compacted"),
@@ -76,19 +76,19 @@ def send(stack: StackUnderTest, name: str, count: int) -> None:
     ],
     ids=str,
 )
-def test_setting_that_loses_events_is_reported(stack, make, settings, said) -> None:
-    found = reported(stack, make(**{"max_message_bytes": "68157440"} | settings))
+def test_setting_that_loses_events_is_report_faults(stack, make, settings, message) -> None:
+    found = report_faults(stack, make(**{"max_message_bytes": "68157440"} | settings))
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
     assert "kafka-configs.sh" in found[0]
 
 
-def test_topics_of_the_stack_are_sound(stack) -> None:
-    assert reported(stack, "smart_citizen.public.citizens") == []
+def test_topics_of_stack_have_no_faults(stack) -> None:
+    assert report_faults(stack, "smart_citizen.public.citizens") == []
 
 
-def test_missing_topic_is_reported(stack) -> None:
-    (found,) = reported(stack, "checks.nowhere")
+def test_missing_topic_is_report_faults(stack) -> None:
+    (found,) = report_faults(stack, "checks.nowhere")
     assert "does not exist" in found
     assert "--create --topic checks.nowhere" in found
 
@@ -96,7 +96,7 @@ def test_missing_topic_is_reported(stack) -> None:
 def test_recreated_topic_has_another_identity(stack, make) -> None:
     name = make()
     first = identify(KafkaConnection(stack.kafka), name)
-    watch = watch_of(stack, first)
+    watch = watch_topic(stack, first)
     watch.check()
     delete(stack.kafka, name)
     with pytest.raises(FatalError, match="was deleted"):
@@ -106,7 +106,7 @@ def test_recreated_topic_has_another_identity(stack, make) -> None:
         watch.check()
 
 
-def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
+def test_end_of_leader_epoch_is_read(stack, make) -> None:
     name = make()
     send(stack, name, 5)
     connection = KafkaConnection(stack.kafka)
@@ -114,7 +114,7 @@ def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
     assert epoch_end(connection, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
     with pytest.raises(RetriableError, match="LeaderNotAvailable"):
         epoch_end(connection, name, 7, 0)
-    watch = watch_of(stack, identify(connection, name))
+    watch = watch_topic(stack, identify(connection, name))
     watch.check_log(0, 5, 0)
     with pytest.raises(FatalError, match="ends that epoch at offset 5"):
         watch.check_log(0, 6, 0)
@@ -122,13 +122,14 @@ def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
         watch.check_log(0, 5, 99)
 
 
-def test_truncated_log_that_grew_again_is_noticed(stack, make) -> None:
-    """A broker whose disk was lost: the topic is the same one, and holds more than was applied."""
+def test_truncated_log_that_grew_again_is_detected(stack, make) -> None:
+    """The broker lost its disk: the topic has the same id, and more records than were applied."""
     kept, lost = make(), make()
     for name in (kept, lost):
         send(stack, name, 5)
     watches = {
-        name: watch_of(stack, identify(KafkaConnection(stack.kafka), name)) for name in (kept, lost)
+        name: watch_topic(stack, identify(KafkaConnection(stack.kafka), name))
+        for name in (kept, lost)
     }
     for part in ("warehouse", "citizen", "kafka"):
         stack.stop(part)

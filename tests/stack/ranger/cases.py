@@ -112,7 +112,9 @@ def _request(rng: random.Random, policies: Sequence[Mapping[str, Any]]) -> Reque
     names = [rng.choice(known) for known in NAMES]
     if rng.random() < 0.8:  # otherwise few requests would match a policy
         policy = rng.choice(policies)
-        names = [rng.choice(_within([policy], at) or [name]) for at, name in enumerate(names)]
+        names = [
+            rng.choice(_matching_names([policy], at) or [name]) for at, name in enumerate(names)
+        ]
     spelled = [name.upper() if rng.random() < 0.1 else name for name in names]
     return Request(
         resource=(spelled[0], spelled[1], spelled[2], spelled[3]),
@@ -121,13 +123,13 @@ def _request(rng: random.Random, policies: Sequence[Mapping[str, Any]]) -> Reque
     )
 
 
-def common(policies: Mapping[str, Any], numbers: Sequence[int]) -> list[Suite]:
+def common_column_suites(policies: Mapping[str, Any], numbers: Sequence[int]) -> list[Suite]:
     """Return a suite for each policy, in which every principal requests a column that all match.
 
     The list is empty if no such column is found.
     """
-    pair = [policy for policy in policies["policies"] if policy["id"] in numbers]
-    names = [name for at in range(len(LEVELS)) for name in _within(pair, at)[:1]]
+    chosen = [policy for policy in policies["policies"] if policy["id"] in numbers]
+    names = [name for at in range(len(LEVELS)) for name in _matching_names(chosen, at)[:1]]
     if len(names) < len(LEVELS):
         return []
     requests_ = [
@@ -138,10 +140,10 @@ def common(policies: Mapping[str, Any], numbers: Sequence[int]) -> list[Suite]:
         )
         for user, group in product((None, *USERS), ("", *GROUPS))
     ]
-    return [Suite({**policies, "policies": [policy]}, requests_) for policy in pair]
+    return [Suite({**policies, "policies": [policy]}, requests_) for policy in chosen]
 
 
-def _within(policies: Sequence[Mapping[str, Any]], at: int) -> list[str]:
+def _matching_names(policies: Sequence[Mapping[str, Any]], at: int) -> list[str]:
     """Return names of a resource level that all policies match."""
     patterns = [policy["resources"][LEVELS[at]] for policy in policies]
     values = {value for pattern in patterns for value in pattern["values"]}

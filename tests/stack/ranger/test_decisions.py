@@ -12,7 +12,7 @@ from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, Policies, load_policies
 from sink_runner.masking.principals import Principal
 
-from .cases import DEFINITION, LEVELS, OWN, common, policy_sets, requests
+from .cases import DEFINITION, LEVELS, OWN, common_column_suites, policy_sets, requests
 from .engine import Decision, Ranger, Request, Suite
 
 pytestmark = pytest.mark.ranger
@@ -61,12 +61,15 @@ def test_random_decisions_equal_ranger_decisions(ranger: Ranger, read, tmp_path)
         own.append(found)
         if sum(len(suite.requests) for suite in suites) >= CASES + 100:
             break
-    theirs = ranger.decide(suites, tmp_path)
+    ranger_decisions = ranger.decide(suites, tmp_path)
     kinds: Counter[str | None] = Counter()
-    for suite, mine, answers in zip(suites, own, theirs, strict=True):
+    for suite, loaded, answers in zip(suites, own, ranger_decisions, strict=True):
         for request, answer in zip(suite.requests, answers, strict=True):
             try:
-                assert own_decision(mine, request) == answer, (request, suite.policies["policies"])
+                assert own_decision(loaded, request) == answer, (
+                    request,
+                    suite.policies["policies"],
+                )
             except PolicyError as error:
                 between = re.findall(r"policies (\d+) and (\d+)", str(error))[0]
                 assert len(request.groups) + (request.user is not None) > 1
@@ -88,7 +91,7 @@ def refused_pairs(read) -> tuple[list[list[Suite]], int]:
             read(policies)
         except PolicyError as error:
             one, other = AMBIGUOUS.findall(str(error))[0]
-            suites = common(policies, [int(one), int(other)])
+            suites = common_column_suites(policies, [int(one), int(other)])
             unresolved += not suites
             pairs += [suites] if suites else []
         if len(pairs) == REFUSED:
@@ -146,9 +149,9 @@ def test_repository_policies_decide_as_ranger(ranger, tmp_path):
     requests_ = [
         Request(tuple(name), one.user, one.groups) for name in columns for one in principals
     ]
-    (theirs,) = ranger.decide([Suite(repository_policies(), requests_)], tmp_path)
-    assert [own_decision(policies, request) for request in requests_] == theirs
-    assert sum(answer.kind is not None for answer in theirs) > 40
+    (ranger_decisions,) = ranger.decide([Suite(repository_policies(), requests_)], tmp_path)
+    assert [own_decision(policies, request) for request in requests_] == ranger_decisions
+    assert sum(answer.kind is not None for answer in ranger_decisions) > 40
 
 
 # -- intended differences: Ranger decides, and the runner refuses to start -------------------------
@@ -190,8 +193,8 @@ def test_validity_window_is_refused(ranger, read, tmp_path):
         Request(COLUMN, groups=frozenset({"north"}), time=f"2026-{month}-01T00:00:00Z")
         for month in ("03", "08")
     )
-    (theirs,) = ranger.decide([Suite(policies, [during, after])], tmp_path)
-    assert [answer.kind for answer in theirs] == ["MASK_NULL", None]
+    (ranger_decisions,) = ranger.decide([Suite(policies, [during, after])], tmp_path)
+    assert [answer.kind for answer in ranger_decisions] == ["MASK_NULL", None]
     with pytest.raises(PolicyError, match="validitySchedules would change a decision"):
         read(policies)
 

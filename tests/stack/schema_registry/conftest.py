@@ -11,8 +11,8 @@ from sink_runner.config.reader import SettingsReader
 from sink_runner.config.registry import Registry
 from sink_runner.schema_registry.client import RegistryClient
 
-from .gateway import Gateway, gateway
-from .server import PASSWORD, USER, Server, running
+from .gateway import Gateway, run_gateway
+from .server import PASSWORD, USER, Server, run_registry
 
 SUBJECT = "secure.events-value"
 Settings = Callable[..., Registry]
@@ -20,18 +20,18 @@ Settings = Callable[..., Registry]
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("registry")) as found:
-        settings = _read(found, url=found.url, username=USER, password=PASSWORD)
+    with run_registry(tmp_path_factory.mktemp("registry")) as registry:
+        settings = _read_settings(registry, url=registry.url, username=USER, password=PASSWORD)
         body = json.dumps({"schema": '"string"'}).encode()
         path = f"/subjects/{SUBJECT}/versions"
         client = RegistryClient(settings)
         client.ask(path, seconds=30, method="POST", body=body)
         client.close()
-        yield found
+        yield registry
 
 
-def _read(server: Server, **table: Any) -> Registry:
-    """Read [registry] as from a file, with the server's authority."""
+def _read_settings(server: Server, **table: Any) -> Registry:
+    """Read the settings of [registry], by default with the server's certificate authority."""
     if str(table["url"]).startswith("https"):
         table = {"ca_file": str(server.authority.file)} | table
     return SettingsReader(folder=server.authority.file.parent).read(Registry, table, "registry")
@@ -39,10 +39,10 @@ def _read(server: Server, **table: Any) -> Registry:
 
 @pytest.fixture
 def settings(server: Server) -> Settings:
-    """Make settings for the server itself, or for another `url`."""
+    """Create settings for the server, or for another `url`."""
 
     def make(**table: Any) -> Registry:
-        return _read(server, **{"url": server.url} | table)
+        return _read_settings(server, **{"url": server.url} | table)
 
     return make
 
@@ -54,6 +54,6 @@ def gateways(server: Server) -> Iterator[Callable[..., Gateway]]:
 
         def start(*, tls: bool = True) -> Gateway:
             certificate = server.authority.issue("gateway") if tls else None
-            return stack.enter_context(gateway(server.plaintext, certificate))
+            return stack.enter_context(run_gateway(server.plaintext, certificate))
 
         yield start

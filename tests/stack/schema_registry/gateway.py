@@ -14,20 +14,20 @@ from ...support.certificates import Authority
 from .server import PASSWORD, USER
 
 
-def basic(user: str, password: str) -> str:
-    """The header by which a user signs in."""
+def basic_login(user: str, password: str) -> str:
+    """Return the value of the Authorization header of a user."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 class Gateway:
-    """Forwards what carries one of `logins`; without any, everything."""
+    """Forwards requests that carry one of `logins`; every request if that set is empty."""
 
     def __init__(self, upstream: int, certificate: tuple[Path, Path] | None = None) -> None:
         """`upstream` is the registry's port on the loopback; without a certificate, no TLS."""
         self.logins: set[str] = set()
         self.requests: list[str] = []
         self.status: int | None = None
-        """What is answered instead of forwarding."""
+        """The status of every response instead of forwarding, if set."""
         gateway, self._context = self, None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -37,14 +37,14 @@ class Gateway:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                status, answer = gateway.answer(self.path, self.headers.get("Authorization"))
+                status, answer = gateway.respond(self.path, self.headers.get("Authorization"))
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
 
             def log_message(self, *_args: Any) -> None:
-                """Say nothing."""
+                """Keep the output of the tests clean."""
 
         class Server(http.server.ThreadingHTTPServer):
             def get_request(self) -> Any:
@@ -58,7 +58,7 @@ class Gateway:
                 return secure, address
 
             def handle_error(self, *_args: Any) -> None:
-                """Say nothing of a client that goes away."""
+                """Ignore a client that closes its connection."""
 
         self._upstream = upstream
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -68,17 +68,17 @@ class Gateway:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
-    def demand_certificate(self, authority: Authority) -> None:
+    def require_certificate(self, authority: Authority) -> None:
         assert self._context is not None
         self._context.load_verify_locations(authority.file)
         self._context.verify_mode = ssl.CERT_REQUIRED
 
-    def present(self, certificate: tuple[Path, Path]) -> None:
+    def use_certificate(self, certificate: tuple[Path, Path]) -> None:
         """Use another certificate for connections from now on."""
         assert self._context is not None
         self._context.load_cert_chain(*certificate)
 
-    def answer(self, path: str, login: str | None) -> tuple[int, bytes]:
+    def respond(self, path: str, login: str | None) -> tuple[int, bytes]:
         self.requests.append(path)
         if self.status is not None:
             return self.status, b""
@@ -86,9 +86,9 @@ class Gateway:
             return 401, b""
         upstream = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=30)
         with contextlib.closing(upstream):
-            upstream.request("GET", path, headers={"Authorization": basic(USER, PASSWORD)})
-            found = upstream.getresponse()
-            return found.status, found.read()
+            upstream.request("GET", path, headers={"Authorization": basic_login(USER, PASSWORD)})
+            response = upstream.getresponse()
+            return response.status, response.read()
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -97,10 +97,10 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(*arguments: Any) -> Iterator[Gateway]:
-    """A gateway that ends after the block."""
-    made = Gateway(*arguments)
+def run_gateway(*arguments: Any) -> Iterator[Gateway]:
+    """Run a gateway; stop it when the block is left."""
+    started = Gateway(*arguments)
     try:
-        yield made
+        yield started
     finally:
-        made.stop()
+        started.stop()

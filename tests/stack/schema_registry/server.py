@@ -1,4 +1,4 @@
-"""The project's registry with its own TLS and basic authentication, on free loopback ports."""
+"""Starts the stack's registry with TLS and basic authentication on free loopback ports."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from sink_stack.settings import Settings
 from ...support.certificates import Authority
 
 USER, PASSWORD = "sink", "correct horse ż"
-_SECURE = """quarkus.http.ssl-port={port}
+_PROPERTIES = """quarkus.http.ssl-port={port}
 quarkus.http.insecure-requests=enabled
 quarkus.http.ssl.certificate.files={certificate}
 quarkus.http.ssl.certificate.key-files={key}
@@ -33,58 +33,60 @@ quarkus.security.users.embedded.roles.{user}=sr-admin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where it is, and who signed its certificate."""
+    """The addresses of the registry, and the authority that signed its certificate."""
 
     url: str
     """Its Confluent-compatible API over TLS."""
     plaintext: int
-    """The port without TLS, where it demands the login as well."""
+    """The port without TLS, which requires the login as well."""
     authority: Authority
 
 
-def secure_properties(
+def write_properties(
     folder: Path, *, port: int, authority: Authority, user: str = USER, password: str = PASSWORD
 ) -> Path:
-    """Write the properties by which the registry listens with TLS and demands a login."""
+    """Write properties with which the registry listens with TLS and requires a login."""
     certificate, key = authority.issue("registry")
     path = folder / "registry.properties"
     path.write_text(
-        _SECURE.format(port=port, certificate=certificate, key=key, user=user, password=password)
+        _PROPERTIES.format(
+            port=port, certificate=certificate, key=key, user=user, password=password
+        )
     )
     return path
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """Start a registry with an empty database, and end it after the block."""
-    found = layout.find(os.environ)
-    found.make()
-    versions = envfile.load(found.root / "compose" / "versions.env")
-    programs = Installer(found, versions, os.environ).install(Reporter())
-    taken: list[int] = []
+def run_registry(folder: Path) -> Iterator[Server]:
+    """Start a registry without schemas; stop it when the block is left."""
+    directories = layout.find(os.environ)
+    directories.make()
+    versions = envfile.load(directories.root / "compose" / "versions.env")
+    programs = Installer(directories, versions, os.environ).install(Reporter())
+    free_ports: list[int] = []
     for _ in range(3):
-        taken.append(ports.any_free(frozenset(taken)))
-    plaintext, management, port = taken
+        free_ports.append(ports.any_free(frozenset(free_ports)))
+    plaintext, management, port = free_ports
     settings = Settings(
         {
             "STACK_PORT_REGISTRY": str(plaintext),
             "STACK_PORT_REGISTRY_MANAGEMENT": str(management),
         }
     )
-    home = Layout(root=found.root, home=folder, cache=found.cache)
+    home = Layout(root=directories.root, home=folder, cache=directories.cache)
     command = Registry(home, settings, programs.java, programs.registry).command()
     authority = Authority(folder)
-    properties = secure_properties(folder, port=port, authority=authority)
+    properties = write_properties(folder, port=port, authority=authority)
     env = os.environ | command.env | {"QUARKUS_CONFIG_LOCATIONS": str(properties)}
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(
             command.argv, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            bound = time.monotonic() + 90
+            deadline = time.monotonic() + 90
             while not ports.answers(port):
                 assert process.poll() is None, (folder / "registry.log").read_text()
-                assert time.monotonic() < bound
+                assert time.monotonic() < deadline
                 time.sleep(0.2)
             yield Server(
                 url=f"https://127.0.0.1:{port}/apis/ccompat/v7",

@@ -27,7 +27,7 @@ from sink_stack.stack import Stack
 from sink_stack.testing_stack import StackUnderTest
 
 from ...support.certificates import Authority
-from ..schema_registry.server import secure_properties
+from ..schema_registry.server import write_properties
 
 RUNNER, CAPTURE = "sink", "capture"
 _KAFKA = """
@@ -127,7 +127,7 @@ class SecureSupervisor(Supervisor):
         super().__init__(stack.layout)
         self._stack = stack
         self._listeners = listeners
-        self._registry = secure_properties(
+        self._registry = write_properties(
             listeners.folder,
             port=listeners.registry,
             authority=listeners.authority,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ...chaos.search import Search
-from .. import fresh, portal_changes, warehouse_changes
+from .. import demo_deployment, portal_changes, warehouse_changes
 from ..people import People
 from ..scenario import Scenario
 from ..scenario_data import ScenarioData
@@ -21,7 +21,7 @@ FAMILIES = 40
 @pytest.fixture(scope="module")
 def scenario(stack: SecureStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     log = tmp_path_factory.mktemp("secure") / "runner.log"
-    with fresh.deploy(stack, log, FAMILIES) as deployment:
+    with demo_deployment.deploy(stack, log, FAMILIES) as deployment:
         data = ScenarioData(
             warehouse=deployment.warehouse, citizen=deployment.citizen, people=People(5)
         )

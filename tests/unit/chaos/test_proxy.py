@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ...chaos.proxy import Proxy, ProxyStats
-from ...stack.arena import until
+from ...stack.deployment import wait_until
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_proxy_counts_forwarded_bytes(proxy: Proxy) -> None:
     with connect(proxy) as connection:
         connection.sendall(b"three")
         assert connection.recv(10) == b"three"
-        assert until(lambda: proxy.stats == ProxyStats(forwarded_bytes=10), 2)
+        assert wait_until(lambda: proxy.stats == ProxyStats(forwarded_bytes=10), 2)
 
 
 def test_cut_ends_connections_until_restored(proxy: Proxy) -> None:
@@ -59,7 +59,7 @@ def test_cut_ends_connections_until_restored(proxy: Proxy) -> None:
         assert has_ended(before)
     assert proxy.stats.reset_connections == 1
     assert is_refused(proxy)
-    assert until(lambda: proxy.stats.reset_connections == 2, 2)
+    assert wait_until(lambda: proxy.stats.reset_connections == 2, 2)
     proxy.restore()
     with connect(proxy) as after:
         after.sendall(b"two")
@@ -95,7 +95,7 @@ def test_stalled_bytes_arrive_after_restore(proxy: Proxy) -> None:
         connection.settimeout(2)
         proxy.restore()
         assert connection.recv(10) == b"late"
-        assert until(lambda: proxy.stats == ProxyStats(stalled_bytes=4, forwarded_bytes=8), 2)
+        assert wait_until(lambda: proxy.stats == ProxyStats(stalled_bytes=4, forwarded_bytes=8), 2)
 
 
 def test_delayed_bytes_arrive_late(proxy: Proxy) -> None:

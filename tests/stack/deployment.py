@@ -1,4 +1,4 @@
-"""The deployment of the scenario tests: databases with recorded history, and runner processes."""
+"""A deployment: both databases with their recorded history, and processes of the runner."""
 
 import itertools
 import signal
@@ -30,46 +30,49 @@ TOPICS = (
     "smart_citizen.public.service_applications",
     "smart_citizen.public.documents",
 )
-"""What the runner reads."""
+"""The topics that the runner reads."""
 _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
 """Runners alternate between the clients, so that each takes over from the other."""
-_APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
+_STORED_OFFSETS = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
 # Deferred events, and dead letters that were superseded while deferred, do not count as failed.
-_DEAD = """SELECT count(*) FROM sink.dead_letter WHERE status NOT IN ('PARKED', 'REPLAYED')
+_FAILED_DEAD_LETTERS = """SELECT count(*) FROM sink.dead_letter
+           WHERE status NOT IN ('PARKED', 'REPLAYED')
            AND NOT (status = 'SUPERSEDED' AND error_class = 'WaitingError')"""
 # The audit log has the first and last offset of each batch. A deferred event is applied later, in
 # a batch of its own.
-_TWICE = """
+_REPEATED_BATCHES = """
 WITH applied AS (
   SELECT details->>'mapping' AS mapping, details->>'topic' AS topic, partition::int AS partition,
     (bounds->>0)::int8 AS first, (bounds->>1)::int8 AS last
-  FROM sink.audit_log, jsonb_each(details->'offsets') AS places (partition, bounds)
+  FROM sink.audit_log, jsonb_each(details->'offsets') AS ranges (partition, bounds)
   WHERE event_type IN ('sync', 'mask')
 ), deferred AS (SELECT flow, topic, partition, "offset" AS at FROM sink.dead_letter),
 ordered AS (
   SELECT *, max(last) OVER (PARTITION BY mapping, topic, partition ORDER BY first, last
-    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_last
   FROM applied
   WHERE NOT ((mapping, topic, partition, first) IN (SELECT * FROM deferred)
     AND (mapping, topic, partition, last) IN (SELECT * FROM deferred))
 )
-SELECT concat_ws(' ', mapping, topic, partition, first, last) FROM ordered WHERE first <= reached
+SELECT concat_ws(' ', mapping, topic, partition, first, last) FROM ordered
+WHERE first <= previous_last
 """
-_OWNED = """SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset
+_OWNED_OFFSETS = """SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset
             WHERE split_part(owner, ':', 2) = %s"""
 _DEAD_LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
               FROM sink.dead_letter ORDER BY dlq_id"""
-_NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
+_AADHAAR_NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
 _HEARTBEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
-_NOW = "SELECT pg_current_wal_lsn()::text"
-_PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
+_CURRENT_LSN = "SELECT pg_current_wal_lsn()::text"
+_SLOT_HAS_PASSED = """SELECT EXISTS (SELECT FROM pg_replication_slots
+               WHERE database = current_database()
                AND slot_name LIKE 'sink%%' AND confirmed_flush_lsn >= %s::pg_lsn)"""
 _PAUSE = 0.1
-_WAITING_SECONDS = 20
+_DEFERRED_SECONDS = 20
 _READY_SECONDS = 60
 _MAX_DIFFERENCES = 40
-_TAIL = 2000
+_LOG_TAIL = 2000
 _MIN_NUMBER_LENGTH = 8
 
 
@@ -94,7 +97,9 @@ class Deployment:
         port = ports.any_free(frozenset())
         variables = {**self.environment, **environment, "SINK_HEALTH_PORT": str(port)}
         with replace(self, environment=variables).runner() as runner:
-            assert until(lambda: _is_ready(port) or not runner.running, _READY_SECONDS), self.tail()
+            assert wait_until(lambda: _is_ready(port) or not runner.running, _READY_SECONDS), (
+                self.tail()
+            )
             assert runner.running, self.tail()
             yield runner
 
@@ -113,28 +118,33 @@ class Deployment:
 
     def tail(self) -> str:
         """Return the end of the runners' log."""
-        return self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
+        return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
 
     def dead_letters(self) -> int:
-        found = [connection.execute(_DEAD).fetchall() for connection in self._both()]
-        return sum(count for ((count,),) in found)
+        counts = [
+            connection.execute(_FAILED_DEAD_LETTERS).fetchall()
+            for connection in self._connections()
+        ]
+        return sum(count for ((count,),) in counts)
 
-    def applied_twice(self) -> list[str]:
+    def repeated_batches(self) -> list[str]:
         """Return the batches that repeat an event of another batch."""
         return [
-            batch for connection in self._both() for (batch,) in connection.execute(_TWICE.encode())
+            batch
+            for connection in self._connections()
+            for (batch,) in connection.execute(_REPEATED_BATCHES.encode())
         ]
 
     def migrating_versions(self, number: int) -> set[str | None]:
         """Return the versions that applied this migration; None for a database without it."""
         query = "SELECT max(version) FROM sink.migration WHERE number = %s"
-        return {row[0] for one in self._both() for row in one.execute(query, (number,))}
+        return {row[0] for one in self._connections() for row in one.execute(query, (number,))}
 
     def describe_dead_letters(self) -> list[str]:
         """Return a line for each dead letter, for the message of a failed test."""
         return [
             " ".join(map(str, row))
-            for connection in self._both()
+            for connection in self._connections()
             for row in connection.execute(_DEAD_LETTERS)
         ]
 
@@ -149,12 +159,12 @@ class Deployment:
         self.apply_all(seconds)
         return self.remaining_differences()
 
-    def remaining_differences(self, seconds: float = _WAITING_SECONDS) -> list[Difference]:
+    def remaining_differences(self, seconds: float = _DEFERRED_SECONDS) -> list[Difference]:
         """Return the differences that remain after deferred events were retried."""
-        bound = time.monotonic() + seconds
-        while (left := self.differences()) and time.monotonic() < bound:
+        deadline = time.monotonic() + seconds
+        while (remaining := self.differences()) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-        return left
+        return remaining
 
     def apply_all(self, seconds: float) -> None:
         """Wait until every change is applied and causes no further change."""
@@ -171,23 +181,24 @@ class Deployment:
         with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
             while time.monotonic() < began + seconds:
                 ends = _ends(consumer)
-                idle = self._lag(ends) == 0
-                reached = time.monotonic()
-                if not until(self._captured(), seconds):
+                is_idle = self._lag(ends) == 0
+                idle_at = time.monotonic()
+                if not wait_until(self._capture_condition(), seconds):
                     return None
-                if idle and _ends(consumer) == ends and self._lag(ends) == 0:
-                    return reached - began
+                if is_idle and _ends(consumer) == ends and self._lag(ends) == 0:
+                    return idle_at - began
                 time.sleep(_PAUSE)
         return None
 
-    def _captured(self) -> Callable[[], bool]:
-        """Return a condition: both replication slots have passed the current positions."""
+    def _capture_condition(self) -> Callable[[], bool]:
+        """Return a condition that holds once both replication slots have passed the current LSN."""
         positions = []
-        for connection in self._both():
-            positions.append((connection, *connection.execute(_NOW).fetchall()[0]))
+        for connection in self._connections():
+            positions.append((connection, *connection.execute(_CURRENT_LSN).fetchall()[0]))
             connection.execute(_HEARTBEAT)
         return lambda: all(
-            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in positions
+            connection.execute(_SLOT_HAS_PASSED, (at,)).fetchone() == (True,)
+            for connection, at in positions
         )
 
     def lag(self) -> int:
@@ -202,8 +213,8 @@ class Deployment:
         """Return the stored offset of each partition; empty before the first run."""
         return {
             (topic, partition): offset
-            for connection in self._both()
-            for topic, partition, offset in _applied(connection)
+            for connection in self._connections()
+            for topic, partition, offset in _stored_offsets(connection)
             if topic in TOPICS
         }
 
@@ -211,8 +222,10 @@ class Deployment:
         """Return the stored offset of each partition that this runner owns."""
         return {
             (topic, partition): offset
-            for connection in self._both()
-            for topic, partition, offset in connection.execute(_OWNED, (str(runner.process.pid),))
+            for connection in self._connections()
+            for topic, partition, offset in connection.execute(
+                _OWNED_OFFSETS, (str(runner.process.pid),)
+            )
         }
 
     def ends(self) -> dict[tuple[str, int], int]:
@@ -221,12 +234,12 @@ class Deployment:
 
     def logged_numbers(self) -> int:
         """Return the number of log lines that contain a citizen's Aadhaar number."""
-        numbers = {str(number) for (number,) in self.citizen.execute(_NUMBERS) if number}
+        numbers = {str(number) for (number,) in self.citizen.execute(_AADHAAR_NUMBERS) if number}
         numbers = {number for number in numbers if len(number) > _MIN_NUMBER_LENGTH}
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return sum(any(number in line for number in numbers) for line in lines)
 
-    def _both(self) -> tuple[psycopg.Connection, psycopg.Connection]:
+    def _connections(self) -> tuple[psycopg.Connection, psycopg.Connection]:
         return self.warehouse, self.citizen
 
 
@@ -271,9 +284,9 @@ def _ends(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
     return {(one.topic, one.partition): end for one, end in ends.items()}
 
 
-def _applied(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+def _stored_offsets(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     try:
-        return connection.execute(_APPLIED).fetchall()
+        return connection.execute(_STORED_OFFSETS).fetchall()
     except psycopg.errors.UndefinedTable:
         return []
 
@@ -283,15 +296,15 @@ def _is_ready(port: int) -> bool:
     return bool(states) and not health.not_running(states)
 
 
-def until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     """Wait until the condition is true; return whether it became so in time."""
-    bound = time.monotonic() + seconds
-    while not (is_true := condition()) and time.monotonic() < bound:
+    deadline = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
-    return is_true
+    return holds
 
 
-def describe_differences(left: list[Difference]) -> str:
+def describe_differences(differences: list[Difference]) -> str:
     """Return the rows and columns that differ, without values, for a failed test."""
-    lines = [f"{len(left)} differences", *map(str, left[:_MAX_DIFFERENCES])]
+    lines = [f"{len(differences)} differences", *map(str, differences[:_MAX_DIFFERENCES])]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""All cases on one stack: tables, topics, plugins, one runner, and steps side by side."""
+"""Runs all cases on one stack: their tables, topics and plugins, one runner, and their steps."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic
 
 from ...support.type_values import EXTENSION_NAMES
-from ..running import ROOT, Runner, eventually, start
+from ..runner_process import ROOT, RunnerProcess, eventually, start_runner
 from .model import SOURCE, TARGET, Case
 
 _STEP_SECONDS = 30.0
 _PAUSE = 0.2
-_SETTLED = ("running", "quarantined", "stopped", "paused")
-_APPLIED = "SELECT mapping, topic, sum(next_offset) FROM sink.partition_offset GROUP BY 1, 2"
+_FINAL_STATES = ("running", "quarantined", "stopped", "paused")
+_STORED_OFFSETS = "SELECT mapping, topic, sum(next_offset) FROM sink.partition_offset GROUP BY 1, 2"
 _DEAD_LETTERS = """SELECT error_message FROM sink.dead_letter
               WHERE flow = %s AND status IN ('OPEN', 'PARKED') ORDER BY dlq_id"""
-_BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
+_HEARTBEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
-_NOW = "SELECT pg_current_wal_lsn()::text"
-_PAST = """SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots
+_CURRENT_LSN = "SELECT pg_current_wal_lsn()::text"
+_SLOT_HAS_PASSED = """SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots
            WHERE slot_name = 'sink_warehouse'"""
 
 
-def capture(cases: Sequence[Case]) -> Options:
-    """What the stack has to know of the cases."""
+def stack_options(cases: Sequence[Case]) -> Options:
+    """Return the options with which the stack captures the tables of the cases."""
     tables = [f"{case.schema}.{table.strip(chr(34))}" for case in cases for table in case.tables]
     return Options(
         extra_tables={"warehouse": [table.replace("$", "[$]") for table in tables]},
@@ -47,21 +47,23 @@ def capture(cases: Sequence[Case]) -> Options:
             for case in cases
             for name, partitions in case.topics().items()
         ],
-        prepare=lambda settings: _prepare(settings, cases),
+        prepare=lambda settings: _create_schemas(settings, cases),
     )
 
 
-def _prepare(settings: Settings, cases: Sequence[Case]) -> None:
-    """Also called by every later start: the schema then exists."""
+def _create_schemas(settings: Settings, cases: Sequence[Case]) -> None:
+    """Create the schema in both databases; later starts of the stack find it and do nothing."""
     for database in (SOURCE, TARGET):
         with psycopg.connect(settings.admin_dsn(database)) as connection:
             schema = cases[0].schema
             found = connection.execute("SELECT to_regnamespace(%s)", [schema]).fetchone()
             if found == (None,):
-                _create(connection, database, cases)
+                _create_tables(connection, database, cases)
 
 
-def _create(connection: psycopg.Connection[Any], database: str, cases: Sequence[Case]) -> None:
+def _create_tables(
+    connection: psycopg.Connection[Any], database: str, cases: Sequence[Case]
+) -> None:
     schema = cases[0].schema
     connection.execute(f"CREATE SCHEMA {schema}".encode())
     connection.execute(b"CREATE SCHEMA IF NOT EXISTS extras")
@@ -82,8 +84,8 @@ def _create(connection: psycopg.Connection[Any], database: str, cases: Sequence[
         connection.execute(statement.encode())
 
 
-def install(site: Path, cases: Sequence[Case]) -> None:
-    """Put the plugins where a Python that has `site` on its path finds them installed."""
+def install_plugins(site: Path, cases: Sequence[Case]) -> None:
+    """Install the plugins of the cases into the folder `site`, for PYTHONPATH."""
     for case in cases:
         for name, code in case.mappings.items():
             module = f"case_{name.replace('-', '_')}"
@@ -95,8 +97,8 @@ def install(site: Path, cases: Sequence[Case]) -> None:
             (site / f"{module}.py").write_text(code)
 
 
-def configure(folder: Path, cases: Sequence[Case]) -> Path:
-    """The repository's configuration, with the plugins of the cases alone."""
+def write_config(folder: Path, cases: Sequence[Case]) -> Path:
+    """Write the repository's configuration with only the plugins of the cases enabled."""
     names = json.dumps([name for case in cases for name in case.mappings])
     text = (ROOT / "sink-runner.toml").read_text()
     assert 'enabled = ["*"]' in text
@@ -104,92 +106,94 @@ def configure(folder: Path, cases: Sequence[Case]) -> Path:
     path = folder / "sink-runner.toml"
     path.write_text(text.replace("retry_seconds = 2.0", "retry_seconds = 0.5"))
     with path.open("a") as file:
-        file.write("\n[schema]\nstrict = false\n")  # names of columns that only look personal
+        file.write("\n[schema]\nstrict = false\n")  # some column names look personal
     (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
     return path
 
 
 @dataclass(slots=True, kw_only=True)
-class Ground:
-    """The cases while they are played, and what there is to look at afterwards."""
+class CaseRun:
+    """A run of all cases: its runner and databases, and what the steps left in them."""
 
     stack: StackUnderTest
     cases: Sequence[Case]
-    runner: Runner
+    runner: RunnerProcess
     health: str
     source: psycopg.Connection[Any]
     target: psycopg.Connection[Any]
-    late: dict[str, str] = field(default_factory=dict)
-    """Which mapping had not applied its events in time, and in which step."""
-    wrong_before: dict[str, list[str]] = field(default_factory=dict)
-    """By case: the differences before statements ran on its target."""
+    late_steps: dict[str, str] = field(default_factory=dict)
+    """By mapping: the first step whose events it did not apply in time."""
+    differences_before: dict[str, list[str]] = field(default_factory=dict)
+    """By case: the differences just before its statements for the target ran."""
 
     def states(self) -> Mapping[str, Mapping[str, str]]:
-        """State and reason of each mapping, as the runner reports them."""
+        """Return state and reason of each mapping, as the runner reports them."""
         try:
-            with urllib.request.urlopen(f"{self.health}/readyz", timeout=10) as answer:
-                return dict(json.load(answer)["mappings"])
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return dict(json.load(answer)["mappings"])
+            with urllib.request.urlopen(f"{self.health}/readyz", timeout=10) as response:
+                return dict(json.load(response)["mappings"])
+        except urllib.error.HTTPError as response:
+            with response:
+                return dict(json.load(response)["mappings"])
 
-    def play(self) -> None:
+    def run_steps(self) -> None:
         """Run all steps; each step of all cases is applied before the next begins."""
         names = {name for case in self.cases for name in case.mappings}
-        eventually(lambda: self._started(names), 120)
+        eventually(lambda: self._are_started(names), 120)
         for number in range(max(len(case.steps) for case in self.cases)):
             for case in self.cases:
                 if statements := case.between.get(number, ()):
-                    self.wrong_before[case.name] = self.wrong(case)
+                    self.differences_before[case.name] = self.differences(case)
                 for statement in statements:
                     self.target.execute(statement.encode())
             for case in self.cases:
                 for step in case.steps[number : number + 1]:
                     for statement in step:
                         self.source.execute(statement.encode())
-            self._wait(number)
+            self._wait_for_step(number)
 
-    def _started(self, names: set[str]) -> bool:
+    def _are_started(self, names: set[str]) -> bool:
         assert self.runner.process.poll() is None, self.runner.log.read_text()[-4000:]
         try:
             states = self.states()
         except OSError:
             return False
-        return all(states.get(name, {}).get("state") in _SETTLED for name in names)
+        return all(states.get(name, {}).get("state") in _FINAL_STATES for name in names)
 
-    def _wait(self, number: int) -> None:
-        """Until everything is captured and all mappings that run have applied it."""
-        (reached,) = self.source.execute(_NOW).fetchone() or ("",)
-        self.source.execute(_BEAT)
-        eventually(lambda: self.source.execute(_PAST, [reached]).fetchone() == (True,))
-        bound = time.monotonic() + _STEP_SECONDS
-        while (lagging := self._lagging()) and time.monotonic() < bound:
+    def _wait_for_step(self, number: int) -> None:
+        """Wait until Debezium has captured the step and all running mappings have applied it."""
+        (lsn,) = self.source.execute(_CURRENT_LSN).fetchone() or ("",)
+        self.source.execute(_HEARTBEAT)
+        eventually(lambda: self.source.execute(_SLOT_HAS_PASSED, [lsn]).fetchone() == (True,))
+        deadline = time.monotonic() + _STEP_SECONDS
+        while (lagging := self._lagging_mappings()) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
-        self.late |= {name: f"step {number}" for name in lagging if name not in self.late}
+        self.late_steps |= {
+            name: f"step {number}" for name in lagging if name not in self.late_steps
+        }
 
-    def _lagging(self) -> set[str]:
+    def _lagging_mappings(self) -> set[str]:
         states = self.states()
         ends = self._ends()
         applied = {
             (name, topic): offset
-            for name, topic, offset in self.target.execute(_APPLIED.encode()).fetchall()
+            for name, topic, offset in self.target.execute(_STORED_OFFSETS.encode()).fetchall()
         }
         return {
             name
-            for name, topics in self._reads().items()
-            if states[name]["state"] == "running" and name not in self.late
+            for name, topics in self._topics_by_mapping().items()
+            if states[name]["state"] == "running" and name not in self.late_steps
             for topic in topics
             if (applied.get((name, topic)) or 0) < ends[topic]
         }
 
-    def _reads(self) -> dict[str, list[str]]:
-        """The topic of each mapping: where a case has several, they go in the same order."""
-        found = {}
+    def _topics_by_mapping(self) -> dict[str, list[str]]:
+        """Return the topic of each mapping; a case lists both in the same order."""
+        topics_by_mapping = {}
         for case in self.cases:
             topics = list(case.topics())
             for name, topic in zip(case.mappings, topics, strict=True):
-                found[name] = [topic]
-        return found
+                topics_by_mapping[name] = [topic]
+        return topics_by_mapping
 
     def _ends(self) -> dict[str, int]:
         consumer = KafkaConsumer(bootstrap_servers=self.stack.kafka)
@@ -203,27 +207,28 @@ class Ground:
             ends = consumer.end_offsets(partitions)
         finally:
             consumer.close()
-        found: dict[str, int] = {}
+        end_by_topic: dict[str, int] = {}
         for partition, end in ends.items():
-            found[partition.topic] = found.get(partition.topic, 0) + end
-        return found
+            end_by_topic[partition.topic] = end_by_topic.get(partition.topic, 0) + end
+        return end_by_topic
 
-    def wrong(self, case: Case) -> list[str]:
-        """Each cell of a case's rows that differs, as `row column: source -> target`."""
-        wrong = []
+    def differences(self, case: Case) -> list[str]:
+        """Return each differing cell of a case's rows, as `key column: source -> target`."""
+        differences = []
         cursors = [one.execute(case.show.encode()) for one in (self.source, self.target)]
         names = [column.name for column in cursors[0].description or ()]
         source, target = ({row[0]: row for row in one.fetchall()} for one in cursors)
         for key in sorted(source.keys() | target.keys()):
             if key not in source or key not in target:
-                wrong.append(f"row {key} is only in the {'source' if key in source else 'target'}")
+                database = "source" if key in source else "target"
+                differences.append(f"row {key} is only in the {database}")
                 continue
             cells = zip(names, source[key], target[key], strict=True)
-            wrong += [f"{key} {name}: {a!r} -> {b!r}" for name, a, b in cells if a != b]
-        return wrong
+            differences += [f"{key} {name}: {a!r} -> {b!r}" for name, a, b in cells if a != b]
+        return differences
 
     def dead_letters(self, case: Case) -> list[str]:
-        """The messages of a case's dead letters that are not settled."""
+        """Return the messages of a case's open and deferred dead letters."""
         return [
             message
             for name in case.mappings
@@ -232,27 +237,27 @@ class Ground:
 
 
 @contextmanager
-def playing(stack: StackUnderTest, cases: Sequence[Case], folder: Path) -> Iterator[Ground]:
-    """Make everything, play all steps, and leave the runner at work for who looks."""
-    capturing = stack.capturing(capture(cases))
-    capturing.revive()
+def run_cases(stack: StackUnderTest, cases: Sequence[Case], folder: Path) -> Iterator[CaseRun]:
+    """Create tables and plugins, run all steps, and enter the block while the runner still runs."""
+    capturing_stack = stack.capturing(stack_options(cases))
+    capturing_stack.revive()
     site = folder / "site"
-    install(site, cases)
+    install_plugins(site, cases)
     port = ports.any_free(frozenset())
-    environ = {**capturing.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
-    runner = start(environ, folder / "log", config=configure(folder, cases))
+    environ = {**capturing_stack.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
+    runner = start_runner(environ, folder / "log", config=write_config(folder, cases))
     try:
-        with capturing.admin(SOURCE) as source, capturing.admin(TARGET) as target:
-            ground = Ground(
-                stack=capturing,
+        with capturing_stack.admin(SOURCE) as source, capturing_stack.admin(TARGET) as target:
+            case_run = CaseRun(
+                stack=capturing_stack,
                 cases=cases,
                 runner=runner,
                 health=f"http://127.0.0.1:{port}",
                 source=source,
                 target=target,
             )
-            ground.play()
-            yield ground
+            case_run.run_steps()
+            yield case_run
     finally:
         runner.stop()
         stack.revive()

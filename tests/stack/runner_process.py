@@ -1,4 +1,4 @@
-"""A runner as a process, which tests stop by signals, and helpers that wait for its effects."""
+"""A process of the runner that tests stop by signals, and helpers that wait for its effects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 60.0
 
 
-class Runner:
+class RunnerProcess:
     """A process of `sink-runner run`."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -36,17 +36,17 @@ class Runner:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=TIMEOUT_SECONDS), time.monotonic() - began
 
-    def claims(self) -> int:
+    def claimed_mappings(self) -> int:
         """Return the number of mappings that have claimed their partitions."""
         return self.log.read_text().count("partitions_claimed")
 
 
-def start(
+def start_runner(
     environ: Mapping[str, str],
     log: Path,
     *arguments: str,
     config: Path = ROOT / "sink-runner.toml",
-) -> Runner:
+) -> RunnerProcess:
     """Start a runner with the stack's environment variables."""
     command = sink_runner("run", "--config", str(config), *arguments)
     with log.open("wb") as file:
@@ -58,17 +58,19 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Runner(process, log)
+    return RunnerProcess(process, log)
 
 
 @contextmanager
-def running(
+def run_runner(
     environ: Mapping[str, str], log: Path, *arguments: str, mappings: int = 3, **options: Any
-) -> Iterator[Runner]:
+) -> Iterator[RunnerProcess]:
     """Run a runner until the block is left; enter the block once its mappings have claimed."""
-    runner = start(environ, log, *arguments, **options)
+    runner = start_runner(environ, log, *arguments, **options)
     try:
-        eventually(lambda: runner.claims() >= mappings or runner.process.poll() is not None)
+        eventually(
+            lambda: runner.claimed_mappings() >= mappings or runner.process.poll() is not None
+        )
         assert runner.process.poll() is None, runner.log.read_text()
         yield runner
     finally:
@@ -87,6 +89,6 @@ def eventually(
     return found
 
 
-def row(connection: psycopg.Connection[Any], query: str, *parameters: Any) -> Any:
+def fetch_row(connection: psycopg.Connection[Any], query: str, *parameters: Any) -> Any:
     """Return the first row of a query, or None."""
     return connection.execute(query.encode(), parameters).fetchone()

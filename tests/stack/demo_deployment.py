@@ -11,7 +11,7 @@ from sink_stack.demo.rows import Plan
 from sink_stack.testing_stack import StackUnderTest
 
 from ..oracle import history
-from .arena import Deployment
+from .deployment import Deployment
 
 
 @contextmanager
