@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.model.message import NO_LEADER_EPOCH, Message
+from sink_runner.model.message import NO_LEADER_EPOCH, NO_TIMESTAMP, Message
 from sink_runner.writer.encryption import Encryptor
 
 KEYS = st.binary(min_size=32, max_size=32)
@@ -21,6 +21,7 @@ MESSAGES = st.builds(
     st.none() | st.binary(max_size=200),
     headers=st.just(()),
     leader_epoch=st.just(NO_LEADER_EPOCH),  # a dead letter moves no offset
+    timestamp=st.just(NO_TIMESTAMP),  # nor has it a latency
 )
 
 

@@ -1,31 +1,13 @@
 """Names and labels follow Prometheus' guide: https://prometheus.io/docs/practices/naming/."""
 
-import os
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
-from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from sink_stack import layout
 
-from sink_runner.config.sections import Scheduling
-from sink_runner.dlq.outbox import unpublished_gauge
-from sink_runner.loading import discovery
-from sink_runner.masking.policy_watch import PolicyWatch
-from sink_runner.model.batch import Batch, Oldest
-from sink_runner.model.status import Health
-from sink_runner.runtime.database_metrics import DatabaseMetrics
-from sink_runner.runtime.versions import show_versions
+from tests.support.exported_metrics import export_metrics
 
-ROOT = Path(__file__).parents[3]
-PROMTOOL = [
-    *map(str, layout.find(os.environ).programs.glob("prometheus-*/usr/bin/promtool")),
-    *filter(None, [shutil.which("promtool")]),
-][:1]
 LABELS = {
     *("mapping", "outcome", "stage", "step", "status", "error_class"),
     *("database", "source", "table", "type", "action", "rule", "column"),
@@ -39,27 +21,8 @@ TYPES = re.compile(r"_(gauge|counter|histogram|summary|metric)(_|$)")
 
 
 @pytest.fixture(scope="module")
-def exported() -> str:
-    """The metrics of a runner, each with a series."""
-    health = Health()
-    mapping = health.mapping("orders")
-    mapping.committed({"written": 1}, 0.1, 1_000)
-    mapping.settled({"replayed": 1})
-    mapping.time_steps({"write": 0.1})
-    mapping.time_events(Batch(oldest=Oldest(1_000, 1_001), taken=1.1))
-    mapping.dead_letters(0, 0, 1)
-    unpublished_gauge(health).labels("citizen", "north").set(0)
-    PolicyWatch(ROOT / "ranger-policies").show(health)
-    metrics = DatabaseMetrics({}, health, {}, Scheduling())
-    for query in (*metrics._target, *metrics._source):
-        query.gauge.report("citizen", [(*("x" for _ in query.gauge._labels), 1)])
-    show_versions(health, discovery.installed().values())
-    return generate_latest(health.registry).decode()
-
-
-@pytest.fixture(scope="module")
-def families(exported: str) -> list[Metric]:
-    found = list(text_string_to_metric_families(exported))
+def families() -> list[Metric]:
+    found = list(text_string_to_metric_families(export_metrics()))
     return [family for family in found if not family.name.endswith("_created")]
 
 
@@ -108,10 +71,3 @@ def test_labels_have_few_values(families: list[Metric]) -> None:
     for family in families:
         for sample in family.samples:
             assert sample.labels.keys() - {"le"} <= LABELS, family.name
-
-
-@pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed; `make monitoring` fetches it")
-def test_promtool_finds_no_fault(exported: str) -> None:
-    command = [*PROMTOOL, "check", "metrics"]
-    done = subprocess.run(command, input=exported, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
