@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from ..config.sections import HealthSettings
 
-_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 class Reported(NamedTuple):
-    """A mapping's state as the runner reports it, and the reason where it does not run."""
+    """A mapping's state as the runner reports it, with the reason if it does not run."""
 
     state: str
     reason: str = ""
@@ -29,7 +29,7 @@ def read_states(settings: HealthSettings) -> dict[str, Reported] | None:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
     try:
         with urllib.request.urlopen(
-            f"http://{host}:{settings.port}/readyz", timeout=_SECONDS
+            f"http://{host}:{settings.port}/readyz", timeout=_TIMEOUT_SECONDS
         ) as response:
             body = response.read()
     except urllib.error.HTTPError as response:  # 503 while a mapping does not run

@@ -26,9 +26,9 @@ MAX_CONNECTIONS = 50
 
 @contextmanager
 def serving(settings: HealthSettings, health: Health) -> Iterator[str]:
-    """Serve during the block; yield the address.
+    """Serve during the block; yield the address, or "" if nothing is served.
 
-    Yields "" if the settings turn it off.  So it does if the port is taken, which is logged: the
+    Nothing is served if the settings turn it off, or if the port is taken.  That is logged, and the
     runner applies events without health checks.
     """
     server = _listen(settings, health) if settings.port else None
@@ -56,10 +56,10 @@ def _listen(settings: HealthSettings, health: Health) -> _Server | None:
 
 
 class _Server(ThreadingHTTPServer):
-    """A client that hangs delays neither other clients nor the end of the runner.
+    """Serves each client in a thread, so that a slow one delays neither others nor the shutdown.
 
-    A connection beyond the limit is accepted and closes the oldest one, because an orchestrator
-    restarts a runner whose probe is refused.
+    A connection beyond the limit is accepted, and the oldest one is closed: an orchestrator
+    restarts a runner that refuses its probe.
     """
 
     daemon_threads = True
@@ -76,8 +76,8 @@ class _Server(ThreadingHTTPServer):
         timer.daemon = True
         with self._lock:
             if len(self._open) >= MAX_CONNECTIONS:
-                oldest, its_timer = self._open.popitem(last=False)
-                its_timer.cancel()
+                oldest, oldest_timer = self._open.popitem(last=False)
+                oldest_timer.cancel()
                 _shut_down(oldest)
             self._open[request] = timer
         timer.start()

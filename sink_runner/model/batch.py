@@ -14,7 +14,7 @@ from .dead_letter import DeadLetter
 from .message import Message
 
 Hidden = Mapping[str, frozenset[str]]
-"""Source columns that the target may not have as they are; for each its own columns there."""
+"""Source columns that must not reach the target unmasked, with the target columns made of each."""
 
 
 class Masking(NamedTuple):
@@ -24,8 +24,8 @@ class Masking(NamedTuple):
     digest: str
     columns: tuple[str, ...]
     hidden: Hidden | None = None
-    """What hooks do not see, and what is looked for in every row that they change; None where
-    the mapping has no hooks that see rows."""
+    """The values that hooks do not see and that no row changed by a hook may contain; None where
+    no hook of the mapping sees rows."""
 
 
 WaitingKey: TypeAlias = tuple[int, bytes]
@@ -36,12 +36,12 @@ Events without a key wait for each other; rows of a batch run without one wait f
 
 
 class Superseding(Protocol):
-    """What the events of a batch supersede of the stored dead letters."""
+    """The stored dead letters that the events of a batch supersede."""
 
     stored: int
     """How many stored dead letters were superseded by the last attempt."""
     settled: Collection[WaitingKey]
-    """The keys of those."""
+    """The keys of the dead letters that were superseded by the last attempt."""
 
     def settle(
         self,
@@ -50,7 +50,7 @@ class Superseding(Protocol):
         changes: Sequence[Change],
         dead_letters: Sequence[DeadLetter],
     ) -> list[DeadLetter]:
-        """Mark what the applied events supersede, in the caller's transaction."""
+        """Mark the dead letters that the applied events supersede, in the caller's transaction."""
 
     def independent(self, changes: Sequence[Change]) -> dict[int, Message]:
         """Return the events that need not wait for earlier ones, by their messages' identity."""
@@ -72,26 +72,28 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     """How many events had an outcome that leads to no change."""
     applied: Counter[str] = field(default_factory=Counter)
-    """How many had which outcome in the target; set by the commit."""
+    """The number of events by their outcome in the target; set by the commit."""
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
     masking: Masking | None = None
     oldest: Oldest | None = None
     """The event that the source committed first."""
     read: int = 0
-    """How many events were read, those included that left nothing else in the batch."""
+    """How many events were read, including those without a change or a dead letter."""
     taken: float | None = None
-    """When they were taken from Kafka: Unix time."""
+    """When the events were polled from Kafka: Unix time."""
     last_ms: int | None = None
     """When the source committed the last of the events."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each step took, by the steps of `sink_batch_step_seconds`."""
     callbacks: set[int] = field(default_factory=set)
-    """The events that no table's log has, by the identity of their messages."""
+    """The events of API callbacks, which are in no table's log, by the identity of their
+    messages."""
     truncated: Position | None = None
-    """Where the source table was truncated for the last time, if it was and the target follows."""
+    """The position of the source table's last TRUNCATE, if the target has to follow it."""
     superseding: Superseding | None = None
-    """What the events supersede; None where events wait for older ones of their row."""
+    """The dead letters that the events supersede; None where events wait for older ones of their
+    row."""
 
     @property
     def superseded(self) -> int:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 from ..plugin import Action, Delete, Review
 
 Fold: TypeAlias = Callable[[tuple[Any, ...], tuple[Any, ...]], bool]
-"""Of two whole rows of a key, does the second replace the first?  If not, it changes nothing."""
+"""Returns whether the second of two whole rows of a key replaces the first; if not, it changes
+nothing."""
 
 Key: TypeAlias = tuple[Any, ...]
 Position: TypeAlias = tuple[int, int]
@@ -27,9 +28,10 @@ BATCH_ORDINAL = -1
 KEEP_BITS = 63
 """The number of columns whose bits fit into one bigint of the staging table."""
 READ = -(1 << 2048)
-"""The sign of `Write.keep`, beyond the bit of any column (PostgreSQL allows 1,600 columns).
+"""A flag in `Write.keep`: the row was read from the table, not from an event.
 
-The row was read from the table, so it is not known which columns its version has changed.
+So it is not known which columns its version has changed.  The flag is the sign, beyond the bit of
+any column (PostgreSQL allows 1,600 columns).
 """
 
 
@@ -96,14 +98,14 @@ class Wave:
 
 
 def count_events(changes: Iterable[Change]) -> int:
-    """Return how many events have their outcome from these changes."""
+    """Return how many events these changes give an outcome to."""
     return sum(not (isinstance(change, Removal) and change.moved) for change in changes)
 
 
 def without_reviews(removals: Iterable[Removal]) -> list[Removal]:
-    """Return the removals that a newer change of their key makes stale.
+    """Return the removals that a newer change of their key makes stale: all but reviews.
 
-    A Review only records that a source row is gone, whichever row has the key now.
+    A Review only records that a source row was deleted, even if another row has the key now.
     """
     return [removal for removal in removals if not isinstance(removal.action, Review)]
 
@@ -117,12 +119,12 @@ def split_waves(
 ) -> list[Wave]:
     """Split a batch into waves that keep the order of each key's changes.
 
-    `numbers` has a number for each change, which is the same for keys that the database finds
-    equal, even if Python does not.
+    `numbers` has a number for each change.  Keys that are equal in the database, even if not in
+    Python, have the same number.
 
-    Two changes of a key become one where the outcome is the same: one of two whole rows, as
-    `fold` says (None: never), or a deletion instead of the row before it, unless its tombstone
-    needs the row's version (`versioned`).
+    Two changes of a key become one if that leaves the same result.  Of two whole rows, `fold`
+    selects one (None: both stay).  A deletion replaces the row before it, unless its tombstone
+    needs that row's version (`versioned`).
     """
     waves = [Wave()]
     last: dict[Hashable, int] = {}
@@ -165,7 +167,7 @@ def _fold(into: Wave, change: Change, fold: Fold | None, *, versioned: bool) -> 
     if before is None or before.owner != change.owner or is_older(change, before):
         return False
     if change.position is None and before.position is not None:
-        return False  # the position of `before` has to be remembered
+        return False  # the target stores the position of `before`
     if isinstance(change, Write):
         if fold is None or not (_is_whole(before) and _is_whole(change)):
             return False

@@ -1,4 +1,4 @@
-"""The time, as the databases hold it."""
+"""The current time, in the form of the databases' columns."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def clock() -> datetime:
-    """Now, as the databases' columns without zone hold it: UTC."""
+    """Return the current time in UTC, naive as in the databases' columns without time zone."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -33,14 +33,14 @@ def blocked_error() -> WaitingError:
 
 
 def is_blocked(error: EventError) -> bool:
-    """Return whether the event waits for nothing but an earlier one of its row."""
+    """Return whether the event waits only for an earlier one of its row."""
     return error.args == (_BLOCKED,)
 
 
 def ordering_key(message: Message) -> Hashable:
-    """Return a value that is equal for two events of which the later must not overtake the earlier.
+    """Return a value that is equal for two events that must be applied in their order.
 
-    A row of a batch run is the current row of the table and overtakes no event.
+    A row of a batch run is the table's current row, so it need not keep an order.
     """
     if message.partition == ROWS:
         return id(message)

@@ -1,7 +1,7 @@
-"""What a change event says: its row, its position and the kinds of its columns.
+"""A decoded change event: its rows, its position and the types of its columns.
 
-The decoder hands out values as they are written (`str`, `int`, `float`, `bool`, `bytes`, `list`,
-None); `conversion` makes PostgreSQL's text or Python's types of them.
+The decoder returns values as they are encoded (`str`, `int`, `float`, `bool`, `bytes`, `list`,
+None); `conversion` converts them to PostgreSQL's text or to Python's types.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Decoded(NamedTuple):
     origin: str | None
     """The replication origin of the session that wrote; None for an ordinary client."""
     snapshot: str | None
-    """"false" or None for a change; else what part of a snapshot it is."""
+    """"false" or None for a change; else Debezium's marker of a snapshot row, such as "last"."""
     tx_id: int | None = None
     sequence: str | None = None
     """JSON text of the last commit's and this change's log positions."""
@@ -66,13 +66,14 @@ class Kind(enum.StrEnum):
     INTERVAL = "interval"
     DECIMAL = "decimal"
     BASE64 = "base64"
-    """DECIMAL and BASE64 are strings in the schema; they follow from the database's type."""
+    """DECIMAL and BASE64 are strings in the schema; the column's type in the database distinguishes
+    them."""
     BITS = "bits"
     """A bit string as bytes, the last bit of the string first."""
     ARRAY = "array"
     MAP = "map"
     OPAQUE = "opaque"
-    """A form that Debezium writes only with other settings than the module's."""
+    """An encoding that Debezium writes only with settings that the runner does not support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class ColumnType:
     kind: Kind
     nullable: bool = False
     note: str = ""
-    """Connect's name for the meaning, "" where it has none."""
+    """The semantic type, `connect.name`; "" if there is none."""
     item: ColumnType | None = None
     """What an array holds."""
 
@@ -115,13 +116,13 @@ class Placeholder:
     """What stands for an unchanged TOASTed value in the rows of one writer's schema."""
 
     forms: tuple[Any, ...]
-    """The decoded values that stand for one."""
+    """The decoded values of the placeholder, one for each type of column."""
     marks: tuple[bytes, ...]
-    """Of these, one is in the bytes of a message with such a value, unless that is an array."""
+    """A message that has the placeholder outside an array contains one of these bytes."""
 
     @classmethod
     def of_debezium(cls, setting: str) -> Placeholder:
-        """Every form in which Debezium writes its placeholder."""
+        """Return every form in which Debezium writes its placeholder."""
         raw = _placeholder_bytes(setting)
         text, coded = raw.decode(errors="replace"), b64encode(raw)
         # Debezium derives it so, with Java's UUID.nameUUIDFromBytes, for arrays of uuid.
@@ -132,7 +133,7 @@ class Placeholder:
 
     @classmethod
     def of_text(cls, setting: str) -> Placeholder:
-        """The one form that PostgresText.java writes, whatever the type of the column."""
+        """Return the one form that PostgresText.java writes for columns of any type."""
         text = _placeholder_bytes(setting).decode(errors="replace")
         return cls((text,), (text.encode(),))
 
@@ -141,8 +142,8 @@ class Placeholder:
     ) -> tuple[Any, ...] | None:
         """Put ABSENT where an update's row has the placeholder; the same row where it has none.
 
-        Only an update leaves a value out, and only of a column that can be TOASTed (`may_lack`):
-        everywhere else the placeholder's text is what a person typed.
+        Only an update omits values, and only of columns that can be TOASTed (`may_lack`).  In any
+        other place the same text is data.
         """
         forms = self.forms
         if row is None or not any(
@@ -156,7 +157,7 @@ class Placeholder:
 
 
 def _placeholder_bytes(setting: str) -> bytes:
-    """What the setting stands for.  Raises ValueError for wrong digits after `hex:`."""
+    """Return the placeholder of a setting.  Raises ValueError for wrong digits after `hex:`."""
     if not setting.startswith("hex:"):
         return setting.encode()
     try:

@@ -1,4 +1,4 @@
-"""What a check of a mapping's set-up found: what is wrong, what was expected, the way out."""
+"""The findings of a mapping's checks: what is wrong, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a set-up.  It names tables, columns and roles, never a row's value."""
+    """One fault of a mapping's configuration.  It names tables, columns and roles, never a row's
+    value."""
 
     problem: str
     expected: str
@@ -20,12 +21,12 @@ class Fault:
     refused: bool = True
     """The mapping does not start; False is a warning."""
     refuses_batch: bool = False
-    """A batch does not start, though events may be applied."""
+    """A batch run does not start; events may still be applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A fault of one mapping, found by one check of the list."""
+    """A fault of one mapping, and the name of the check that found it."""
 
     mapping: str
     check: str
@@ -46,7 +47,7 @@ class Finding:
 
 
 def refuse(findings: Iterable[Finding], *, batch: bool = False) -> None:
-    """Raise one ConfigError that names every finding that forbids a start, or that of a batch."""
-    harm = [one.text for one in findings if one.refused or (batch and one.fault.refuses_batch)]
-    if harm:
-        raise ConfigError("\n".join(harm))
+    """Raise one ConfigError with every finding that refuses a start (with `batch`, a batch run)."""
+    problems = [one.text for one in findings if one.refused or (batch and one.fault.refuses_batch)]
+    if problems:
+        raise ConfigError("\n".join(problems))

@@ -1,4 +1,4 @@
-"""A gauge whose series come and go with the rows of a query."""
+"""A gauge whose series are replaced as a whole, such as by the rows of a query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 
 class GaugeTable(Collector):
-    """The series that the last report of each source has; a source is, for example, a database."""
+    """Holds the series of the last report of each source; a source is, for example, a database."""
 
     def __init__(self, name: str, meaning: str, labels: Collection[str]) -> None:
         self._name, self._meaning, self._labels = name, meaning, tuple(labels)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_MOST_ENDS = 1_000
-"""Ends that are remembered of a partition: more than an hour, at one every few seconds."""
+_MAX_ENDS = 1_000
+"""The number of log ends stored for a partition: enough for an hour, at one every few seconds."""
 
 
 class _End(NamedTuple):
@@ -32,7 +32,7 @@ class _Partition:
         known = self.ends[-1].offset if self.ends else self.applied
         if end.offset <= known:
             return
-        if len(self.ends) == _MOST_ENDS:
+        if len(self.ends) == _MAX_ENDS:
             end = _End(end.offset, self.ends.pop().since)
         self.ends.append(end)
 
@@ -48,7 +48,7 @@ class _Partition:
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest event that is not applied was committed, or was first known of."""
+        """When the oldest event that is not applied was committed or, until it is decoded, seen."""
         return min((known[0].since for known in (self.ends, self.read) if known), default=None)
 
 
@@ -65,8 +65,9 @@ class Lag:
         self._lock = threading.Lock()
 
     def restart(self, offsets: Mapping[int, int]) -> None:
-        """These partitions were claimed, and are applied up to these offsets, even if they were
-        applied further before."""
+        """Replace what is known of newly claimed partitions, which are applied up to these offsets.
+
+        The offsets may be lower than before."""
         with self._lock:
             self._partitions.update((at, _Partition(applied)) for at, applied in offsets.items())
 

@@ -1,4 +1,4 @@
-"""A Kafka record, by what the runner needs of it."""
+"""A Kafka record with the fields that the runner needs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 NO_LEADER_EPOCH = -1
-"""What Kafka says where no leader epoch is known."""
+"""Kafka's value for an unknown leader epoch."""
 NO_TIMESTAMP = -1
-"""What Kafka says where a record has no timestamp."""
+"""Kafka's value for a record without a timestamp."""
 ROWS = -1
-"""The partition of what a batch read from the table itself."""
+"""The partition number of rows that a batch run read from the table itself."""
 
 
 class Message(NamedTuple):
-    """A Kafka record: where it stands and its bytes."""
+    """A Kafka record: its position and its bytes."""
 
     topic: str
     partition: int
@@ -23,11 +23,11 @@ class Message(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
     leader_epoch: int = NO_LEADER_EPOCH
-    """Of the leader that appended the record."""
+    """The epoch of the leader that appended the record."""
     timestamp: int = NO_TIMESTAMP
     """When the record was made, in milliseconds since 1970, as Kafka stores it."""
 
 
 def is_moved(message: Message) -> bool:
-    """Is the delete half of a change of the primary key?  Then the row lives on."""
+    """Return whether this is the delete half of a primary-key change: the row has a new key."""
     return any(name == "__debezium.newkey" for name, _ in message.headers)

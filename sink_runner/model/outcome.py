@@ -1,4 +1,4 @@
-"""What becomes of the events that are read: each has exactly one outcome."""
+"""The outcomes of events: each event that is read has exactly one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     REMOVED = "removed"
     """It deleted a row of the target, marked it as removed, or emptied the table."""
     UNCHANGED = "unchanged"
-    """The target already is as the event says, or keeps its row by the declared strategy."""
+    """The target already equals the event, or keeps its row by the declared strategy."""
     STALE = "stale"
     """The target has something newer."""
     SUPERSEDED = "superseded"
@@ -24,18 +24,18 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
     """A conflict left the target's row as it is, or waits for a person."""
     FILTERED = "filtered"
-    """The filter, or what the mapping declares, leaves it out."""
+    """The filter or the mapping's declaration excludes it."""
     ECHO = "echo"
-    """It is a write of this runner that came back."""
+    """It is a write of this runner, captured from the other database's log."""
     TOMBSTONE = "tombstone"
-    """A record without a value, of a deletion that is already applied or not derivable."""
+    """A Kafka tombstone that removes no row, usually because its delete event was applied."""
     DEFERRED = "deferred"
     """It waits in the retry queue."""
     DEAD = "dead"
     """It is an open dead letter."""
 
 
-_OF_STATUS = {
+_BY_STATUS = {
     "OPEN": Outcome.DEAD,
     "PARKED": Outcome.DEFERRED,
     "SUPERSEDED": Outcome.SUPERSEDED,
@@ -43,12 +43,13 @@ _OF_STATUS = {
 
 
 def count_outcomes(batch: Batch) -> Counter[str]:
-    """Return how many of the events of a committed batch had which outcome.
+    """Return the number of a committed batch's events by outcome.
 
-    The target says which rows it changed and which were newer; what is left needed no change.
+    The write counted the rows that it changed and those that were newer in the target; the
+    remaining events needed no change.
     """
     statuses = {id(one.message): one.status for one in batch.dead_letters}
     counts = batch.counts + batch.applied
-    counts.update(_OF_STATUS[status] for status in statuses.values())
+    counts.update(_BY_STATUS[status] for status in statuses.values())
     counts[Outcome.UNCHANGED] += batch.read - counts.total()
     return +counts

@@ -10,7 +10,7 @@ from .message import NO_LEADER_EPOCH
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic by more than its name: one that was deleted and created again starts at 0."""
+    """A topic with its id: once deleted and created again, it has another id and starts at 0."""
 
     cluster_id: str
     name: str
@@ -18,13 +18,13 @@ class Topic:
 
 
 class Claim(NamedTuple):
-    """A claimed partition, which is ours until its epoch changes."""
+    """A claimed partition, which this process owns until the stored epoch changes."""
 
     epoch: int
     next_offset: int | None
     """None: no event of this partition has been applied."""
     leader_epoch: int = NO_LEADER_EPOCH
-    """Kafka's, of the last record that was applied."""
+    """Kafka's leader epoch of the last record that was applied."""
 
 
 class Advance(NamedTuple):

@@ -1,4 +1,4 @@
-"""Split what is read into portions, so that memory is bounded by bytes and not by rows alone."""
+"""Split rows and records into portions, so that memory is bounded by bytes, not only by rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def portions(
 
 
 def first_portion(items: Iterable[T], size: Callable[[T], int], max_bytes: int) -> list[T]:
-    """Return the first items that have at most `max_bytes`, but at least one."""
+    """Return the first items, together at most `max_bytes`; at least one if there is any."""
     return next(portions(items, size, max_bytes), [])
 
 

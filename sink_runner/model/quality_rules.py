@@ -1,7 +1,7 @@
-"""The quality rules of a mapping: what its columns and rows must hold to be written.
+"""The quality rules of a mapping, which its columns and rows must meet to be written.
 
-Each becomes a function that passes a value on or raises `QualityError`; none of them ever puts
-the value into the error.
+Each becomes a function that returns a value unchanged or raises `QualityError`; the error never
+contains the value.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MINIMUM = "minimum"
 MAXIMUM = "maximum"
 ONE_OF = "one_of"
 RESERVED = frozenset({REQUIRED, DEFAULT, MINIMUM, MAXIMUM, ONE_OF, ExpiredError.rule})
-"""What a `Rule` may not be called."""
+"""Names that a `Rule` must not have."""
 
 Check = Callable[[Any], Any]
 
 
 def required(column: str) -> Check:
-    """Refuses NULL."""
+    """Return a check that refuses NULL."""
 
     def check(value: Any) -> Any:
         if value is None:
@@ -37,10 +37,10 @@ def required(column: str) -> Check:
 
 
 def value_checks(column: Column) -> list[Check]:
-    """One function for each rule over the column's values other than NULL."""
+    """Return one check for each rule of the column; they get its values other than NULL."""
     bounds = ((MINIMUM, column.minimum, operator.ge), (MAXIMUM, column.maximum, operator.le))
     checks = [
-        _check(rule, column.name, partial(_against, holds, bound))
+        _check(rule, column.name, partial(_compare_with, holds, bound))
         for rule, bound, holds in bounds
         if bound is not None
     ]
@@ -49,17 +49,17 @@ def value_checks(column: Column) -> list[Check]:
     return checks
 
 
-def _against(holds: Callable[[Any, Any], bool], bound: Any, value: Any) -> bool:
+def _compare_with(holds: Callable[[Any, Any], bool], bound: Any, value: Any) -> bool:
     return holds(value, bound)
 
 
 def _check(rule: str, column: str, holds: Callable[[Any], bool]) -> Check:
     def check(value: Any) -> Any:
         try:
-            sound = holds(value)
+            is_met = holds(value)
         except (TypeError, ArithmeticError) as fault:  # NaN, or something of another type
             raise QualityError(rule, column) from fault
-        if not sound:
+        if not is_met:
             raise QualityError(rule, column)
         return value
 
@@ -75,10 +75,10 @@ def check_row(rules: Iterable[Rule], row: Mapping[str, Any]) -> None:
         if any(row[name] is ABSENT for name in rule.reads):
             continue
         try:
-            sound = rule.check(row)
+            is_met = rule.check(row)
         except SinkError:
             raise
         except Exception as fault:
             raise StepError("mapping", f"rule {rule.name!r}", describe_raised(fault)) from fault
-        if not sound:
+        if not is_met:
             raise QualityError(rule.name)

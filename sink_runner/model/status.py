@@ -23,8 +23,8 @@ from .message import NO_TIMESTAMP
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
-_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-_ROWS = (1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+_TIME_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_EVENT_BUCKETS = (1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
 class State(StrEnum):
@@ -79,7 +79,7 @@ class Health:
         name: str,
         meaning: str,
         labels: Collection[str] = (),
-        buckets: Sequence[float] = _SECONDS,
+        buckets: Sequence[float] = _TIME_BUCKETS,
     ) -> Histogram:
         """Return the histogram of this name, in seconds by default, which is created once."""
         return self._metric(Histogram, name, meaning, labels, buckets=buckets)
@@ -116,7 +116,7 @@ class Health:
             return self._lags.setdefault(name, Lag(self.clock))
 
     def set_state(self, name: str, state: State, reason: str = "") -> None:
-        """Set the state of a mapping; an unchanged one keeps its time."""
+        """Set the state of a mapping; `since` changes only with the state."""
         with self._lock:
             known = self._statuses.get(name)
             since = known.since if known and known.state is state else self.clock()
@@ -151,8 +151,8 @@ class MappingHealth:
         self._batch = health.histogram(
             "sink_batch_seconds", "Time to write a batch, waits and retries included.", mapping
         ).labels(name)
-        self._size = health.histogram(
-            "sink_batch_events", "Events of a batch.", mapping, buckets=_ROWS
+        self._batch_events = health.histogram(
+            "sink_batch_events", "Events of a batch.", mapping, buckets=_EVENT_BUCKETS
         ).labels(name)
         self._steps = health.histogram(
             "sink_batch_step_seconds",
@@ -176,7 +176,7 @@ class MappingHealth:
         health.gauge(
             "sink_lag_events", "Offsets between what is applied and the topic's end.", mapping
         ).labels(name).set_function(lambda: self.lag.events)
-        self._last = health.gauge(
+        self._last_commit = health.gauge(
             "sink_applied_commit_timestamp_seconds",
             "When the source committed the last event that was applied.",
             mapping,
@@ -184,7 +184,7 @@ class MappingHealth:
         self._dead_letters = health.gauge(
             "sink_dead_letters", "Dead letters by status.", ("mapping", "status")
         )
-        self._left = health.gauge(
+        self._budget_left = health.gauge(
             "sink_failure_budget_left", "Dead letters until the mapping stops.", mapping
         )
         health.gauge("sink_paused", "1 while the mapping waits or is stopped.", mapping).labels(
@@ -209,33 +209,33 @@ class MappingHealth:
 
     def resumed(self, reason: str) -> bool:
         """Set RUNNING if the mapping is paused for this reason; return whether it was."""
-        resumes = self._status().reason == reason
-        if resumes:
+        was_paused = self._status().reason == reason
+        if was_paused:
             self.running()
-        return resumes
+        return was_paused
 
     def paused(self, reason: str) -> None:
-        """A transient error has lasted for a while."""
+        """Set PAUSED: a transient error has lasted for a while."""
         self._health.set_state(self.name, State.PAUSED, reason)
 
     def stopped(self, reason: str) -> None:
-        """The mapping ended because of an error."""
+        """Set STOPPED: the mapping ended because of an error."""
         self._health.set_state(self.name, State.STOPPED, reason)
 
     def quarantined(self, reason: str) -> None:
-        """The mapping cannot start until the cause is removed; the others run."""
+        """Set QUARANTINED: the mapping cannot start until the cause is removed; others run."""
         self._health.set_state(self.name, State.QUARANTINED, reason)
 
     def committed(
         self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
     ) -> None:
-        """A batch was committed; `last_ms` is when the source committed its last event."""
+        """Count a committed batch; `last_ms` is when the source committed its last event."""
         for outcome, count in counts.items():
             self._events.labels(self.name, outcome).inc(count)
         self._batch.observe(seconds)
-        self._size.observe(sum(counts.values()))
+        self._batch_events.observe(sum(counts.values()))
         if last_ms:
-            self._last.set(last_ms / 1000)
+            self._last_commit.set(last_ms / 1000)
 
     def now(self) -> float:
         return self._health.clock()
@@ -246,7 +246,7 @@ class MappingHealth:
             self._steps.labels(self.name, step).observe(value)
 
     def time_events(self, batch: Batch) -> None:
-        """Observe the stages of the oldest event of a batch that was committed now."""
+        """Observe the stages of the oldest event of a batch that has just been committed."""
         if batch.oldest is None or batch.taken is None:
             return
         now, start, recorded = self.now(), *(ms / 1000 for ms in batch.oldest)
@@ -258,15 +258,15 @@ class MappingHealth:
             self._latency.labels(self.name, stage).observe(max(0.0, value))
 
     def settled(self, counts: Mapping[str, int]) -> None:
-        """Stored dead letters got these outcomes."""
+        """Count the outcomes of stored dead letters."""
         for outcome, count in counts.items():
             self._settled.labels(self.name, outcome).inc(count)
 
     def dead_letters(self, waiting: int, deferred: int, budget_left: int) -> None:
-        """Set the number of OPEN dead letters, of PARKED ones, and what the budget has left."""
+        """Set the number of OPEN and of PARKED dead letters, and the rest of the budget."""
         self._dead_letters.labels(self.name, "open").set(waiting)
         self._dead_letters.labels(self.name, "parked").set(deferred)
-        self._left.labels(self.name).set(budget_left)
+        self._budget_left.labels(self.name).set(budget_left)
 
     def _status(self) -> MappingStatus:
         return self._health.statuses()[self.name]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..errors import SinkError, TimedOutError
 
-_MOST = 16  # times the configured timeout; a longer statement leaves the mapping paused
+_MAX_FACTOR = 16  # times the configured timeout; a longer statement leaves the mapping paused
 
 
 class TimeLimit:
-    """Doubles after each attempt that timed out, until one succeeds."""
+    """A timeout that doubles after each attempt that timed out, until one succeeds."""
 
     def __init__(self, seconds: float) -> None:
-        self._least = seconds
+        self._configured = seconds
         self.seconds = seconds
         """The statement timeout of the next session."""
         self._succeeded = False
@@ -23,8 +23,8 @@ class TimeLimit:
     def record_failure(self, error: SinkError) -> SinkError:
         """Adapt the timeout to a failed attempt; returns `error`, to be raised."""
         if self._succeeded or not isinstance(error, TimedOutError):
-            self.seconds = self._least
+            self.seconds = self._configured
         if isinstance(error, TimedOutError):
-            self.seconds = min(self.seconds * 2, self._least * _MOST)
+            self.seconds = min(self.seconds * 2, self._configured * _MAX_FACTOR)
         self._succeeded = False
         return error

@@ -1,4 +1,4 @@
-"""When the batch form of a mapping is due: cron expressions in UTC, and a window in which none is.
+"""When batch runs are due: cron expressions in UTC, and a maintenance window without any run.
 
 CronSim reads the expressions: it does what Debian's cron does, has types and no dependency, and
 knows the first Sunday of a month (``SUN#1``).
@@ -20,7 +20,7 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Cron:
-    """The minutes that an expression of five fields names, in UTC."""
+    """A cron expression of five fields, in UTC: the minutes that it matches."""
 
     expression: str
 
@@ -36,11 +36,11 @@ class Cron:
             raise ValueError(f"cron expression {self.expression!r} never comes") from None
 
     def after(self, time: datetime) -> datetime:
-        """The first minute later than `time`."""
+        """Return the first minute later than `time`."""
         return next(CronSim(self.expression, time.astimezone(UTC)))
 
     def latest(self, time: datetime) -> datetime:
-        """The last minute that is not later than `time`."""
+        """Return the last minute that is not later than `time`."""
         minute = time.astimezone(UTC).replace(second=0, microsecond=0)
         return next(CronSim(self.expression, minute + _MINUTE, reverse=True))
 
@@ -65,12 +65,12 @@ class Maintenance:
         return Cron(self.expression) if self.expression and self.length else None
 
     def end(self, time: datetime) -> datetime | None:
-        """When the maintenance that `time` falls into is over; None if there is none then."""
+        """Return when the maintenance that `time` falls into ends; None outside maintenance."""
         if self._begins is None:
             return None
         over = self._begins.latest(time) + self.length
         return over if time < over else None
 
     def shift(self, time: datetime) -> datetime:
-        """`time`, or the end of the maintenance that it falls into."""
+        """Return `time`, or the end of the maintenance that it falls into."""
         return self.end(time) or time

@@ -1,4 +1,4 @@
-"""Rows that the last batch run cannot have read, of a mapping that only batch runs write."""
+"""Find rows that the last batch run cannot have read, for a mapping without events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .suspect import Suspect
 
 
 class BatchMarker:
-    """The log has no part in it: a row is pending if it changed after the last run began."""
+    """Marks a row as pending if it changed after the last batch run began; the log is not used."""
 
     def __init__(self, batch: BatchPipeline, source: Connection, target: Connection) -> None:
         self._batch = batch

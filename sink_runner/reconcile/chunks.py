@@ -1,7 +1,7 @@
-"""Read the source in ranges of its key whose size follows the time that a chunk takes.
+"""Read the source in ranges of its key, sized so that each takes about half a second.
 
-A range begins after the last key of the one before and ends with its own last row; the first is
-open below and the last one above. So no row is in two ranges, and none is beyond the last.
+A range begins after the last key of the previous one and ends with its own last row. The first has
+no lower bound and the last no upper bound, so every row is in exactly one range.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..model.portions import first_portion, portions
 from ..postgres.catalog import quoted
 from .digests import Bound, Digests
 
-_SECONDS = 0.5
-_HASHES = 1_000_000
-_FEWEST, _MOST = 100, 20_000
+_CHUNK_SECONDS = 0.5
+_SAMPLE_BUCKETS = 1_000_000
+_MIN_ROWS, _MAX_ROWS = 100, 20_000
 
 
 class RangeRows(NamedTuple):
-    """The rows of a range and their digest, of one moment."""
+    """The rows of a range and their digest, read in one snapshot."""
 
     messages: list[Message]
     after: Bound
@@ -34,20 +34,20 @@ class RangeRows(NamedTuple):
 
 
 class ChunkSize:
-    """How many rows take about half a second, by the time that earlier ones have taken."""
+    """The number of rows to read in about half a second, estimated from the previous chunks."""
 
     def __init__(self, rows: int) -> None:
-        self.rows = min(max(rows, _FEWEST), _MOST)
+        self.rows = min(max(rows, _MIN_ROWS), _MAX_ROWS)
         self._began = time.monotonic()
 
     def restart(self) -> None:
         self._began = time.monotonic()
 
     def adapt(self) -> None:
-        """Follow the time since the last call, by at most a factor of two."""
+        """Adapt the size to the time since the last call, by at most a factor of two."""
         now = time.monotonic()
-        factor = _SECONDS / max(now - self._began, 0.001)
-        self.rows = min(max(int(self.rows * min(max(factor, 0.5), 2.0)), _FEWEST), _MOST)
+        factor = _CHUNK_SECONDS / max(now - self._began, 0.001)
+        self.rows = min(max(int(self.rows * min(max(factor, 0.5), 2.0)), _MIN_ROWS), _MAX_ROWS)
         self._began = now
 
 
@@ -60,9 +60,9 @@ def read_chunks(
     *,
     size: ChunkSize,
 ) -> Iterator[list[Message]]:
-    """Yield the rows that fulfil the condition, after a key; each chunk sees its own moment.
+    """Yield the rows that fulfil the condition, after a key; each chunk has its own snapshot.
 
-    A query cannot be continued after a key: it is read at once.
+    A mapping's query has no key to continue after: one statement reads all its rows.
     """
     rows = batch.source.format
     head = rows.head(0, clock())
@@ -90,7 +90,7 @@ def read_range(
     *,
     size: ChunkSize,
 ) -> Iterator[RangeRows]:
-    """Yield the rows of a range in smaller ones, which cover it without a gap."""
+    """Yield a range as smaller ranges that cover it without a gap."""
     source, rows, is_last = batch.source, batch.source.format, False
     condition = source.up_to(until) if until else "true"
     head = rows.head(0, clock())
@@ -110,11 +110,11 @@ def read_range(
 
 
 def sample_condition(key: Sequence[str], percent: float) -> str:
-    """Return the condition that a row is in a sample, another one at each call."""
+    """Return an SQL condition that selects a random sample of the rows, new at each call."""
     texts = ", ".join(f"r.{quoted(name)}::text" for name in key) or "r::text"
     seed = time.time_ns() % 2**31
-    bound = round(percent / 100 * _HASHES)
+    bound = round(percent / 100 * _SAMPLE_BUCKETS)
     return (
         f"(hashtextextended(concat_ws(E'\\t', {texts}), {seed}) & 9223372036854775807) "
-        f"% {_HASHES} < {bound}"
+        f"% {_SAMPLE_BUCKETS} < {bound}"
     )

@@ -1,7 +1,7 @@
-"""Compare produced rows with the target's, in the target: they are staged in a temporary table.
+"""Compare what the source results in with the target's rows, staged in a temporary table there.
 
-The session is read-only but for its temporary tables, and waits for no lock: a statement of an
-application that locks the table comes first.
+The session writes only temporary tables, and waits for a lock at most a second, so that it hardly
+delays an application that locks the table.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _STAGE = "reconcile_stage"
 _SETTINGS = (
     "SET default_transaction_read_only = on",
     "SET lock_timeout = '1s'",
-    # Of a temporary table without statistics the planner expects more rows than there
-    # are, and would read all of the target for each chunk.
+    # Without statistics, the planner overestimates the rows of the temporary table and would read
+    # all of the target for each chunk.
     "SET enable_seqscan = off",
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
@@ -42,17 +42,17 @@ _SETTINGS = (
 
 @contextmanager
 def open_target(
-    dsn: Dsn, mapping: str, columns: Sequence[TargetColumn], encryptor: Encryptor, *more: str
+    dsn: Dsn, mapping: str, columns: Sequence[TargetColumn], encryptor: Encryptor, *creates: str
 ) -> Iterator[Connection]:
-    """Open a session for a `Comparison`, which writes nothing but temporary tables.
+    """Open a session for a `Comparison`, which writes only temporary tables.
 
-    `more` are statements that create others.
+    `creates` are statements that create further temporary tables.
     """
     with connect(dsn, f"sink-runner reconcile {mapping}") as connection:
         KeyText(unmasked=False, encryptor=encryptor).prepare(connection)
         names = ", ".join(f"{quoted(column.name)} text" for column in columns)
         create = f"CREATE TEMP TABLE {_STAGE} (_number int, {names}) ON COMMIT DELETE ROWS"
-        for statement in (create, *more, *_SETTINGS):
+        for statement in (create, *creates, *_SETTINGS):
             connection.execute(statement.encode())
         yield connection
 
@@ -67,7 +67,7 @@ class Comparison:
         self._sql = RowDifferences(mapping, keys)
 
     def compare(self, writes: Sequence[Write]) -> list[Suspect]:
-        """Return the rows that the target does not have as they are."""
+        """Return the rows that are missing or different in the target."""
         if not writes:
             return []
         try:
@@ -81,10 +81,11 @@ class Comparison:
                 return [Suspect(kind=Kind.REFUSED, key=writes[0].key, change=writes[0])]
             half = len(writes) // 2
             return self.compare(writes[:half]) + self.compare(writes[half:])
-        return [self._suspect(writes[number], *row) for number, *row in found]
+        return [self._make_suspect(writes[number], *row) for number, *row in found]
 
     def _stage(self, writes: Sequence[Write]) -> None:
-        self._connection.execute(f"DELETE FROM {_STAGE}".encode())  # of an outer transaction
+        # An earlier call in the same outer transaction may have left rows.
+        self._connection.execute(f"DELETE FROM {_STAGE}".encode())
         with (
             self._connection.cursor() as cursor,
             cursor.copy(f"COPY {_STAGE} FROM STDIN".encode()) as copy,
@@ -95,7 +96,7 @@ class Comparison:
 
     @cached_property
     def _query(self) -> str:
-        """The staged rows that are not as in the target, each with what differs."""
+        """SQL for the staged rows that are missing or different, with the columns that differ."""
         sql = self._sql
         differs = ", ".join(map(sql.differs, sql.compared))
         array = f"ARRAY[{differs}]::boolean[]"
@@ -106,7 +107,7 @@ class Comparison:
             f"ON {sql.same_key}) c WHERE NOT _exists OR true = ANY (_differs) ORDER BY 1"
         )
 
-    def _suspect(
+    def _make_suspect(
         self,
         write: Write,
         exists: bool,  # noqa: FBT001 - of a row of the query
@@ -116,12 +117,12 @@ class Comparison:
         if not exists:
             return Suspect(kind=Kind.MISSING, key=write.key, change=write)
         names = [column.name for column in self._sql.compared]
-        columns = tuple(name for name, it in zip(names, differs, strict=True) if it)
+        columns = tuple(name for name, is_other in zip(names, differs, strict=True) if is_other)
         kind = Kind.NEWER if newer and self._may_be_newer(write) else Kind.DIFFERENT
         return Suspect(kind=kind, key=write.key, columns=columns, change=write)
 
     def _may_be_newer(self, write: Write) -> bool:
-        """Whether another writer, or another source row, may have brought the target's version."""
+        """Whether the target's version may be from another writer or another source row."""
         return self._mapping.conflict_detection is not None or write.owner is not None
 
     def present(self, keys: Sequence[Key]) -> list[Key]:

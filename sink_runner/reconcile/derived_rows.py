@@ -1,8 +1,8 @@
 """Compare rows that are derived from candidates with what their candidates result in now.
 
-Candidates and derived rows change in one transaction of one database, so one statement sees both as
-they belong together, and nothing is on its way. Only a candidate that has just aged is derived
-later, by the runner's maintenance.
+Candidates and derived rows change in one transaction of one database, so one statement sees both in
+a consistent state. Only after a candidate has expired are its group's rows outdated, until the
+runner's maintenance derives them again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..postgres.session import Connection
 from ..writer.derivation import Derivation
 from .suspect import Kind, Suspect
 
-_AGED = timedelta(hours=1)
-"""Candidates that aged within this time may not be derived yet."""
+_MAINTENANCE_DELAY = timedelta(hours=1)
+"""The groups of candidates that expired within this time may not be derived again yet."""
 
 
 class DerivedRows:
@@ -34,7 +34,10 @@ class DerivedRows:
     def walk(
         self, size: int, *, repair: bool, dry_run: bool
     ) -> Iterator[tuple[list[Suspect], list[Suspect]]]:
-        """Compare all groups; yield what differs, and what of it is, or would be, repaired."""
+        """Compare all groups; yield the rows that differ, and those of them that were repaired.
+
+        With `dry_run`, the second list has the rows that a repair would change.
+        """
         for groups in self.groups(size):
             found = self.compare(groups)
             if not found:
@@ -54,12 +57,13 @@ class DerivedRows:
             last = page[-1]
 
     def compare(self, groups: Sequence[Key]) -> list[Suspect]:
-        """Return the rows of these groups that are not what their candidates result in."""
+        """Return the rows of these groups that differ from what their candidates result in."""
         now = clock()
         found = self._differences(groups, now)
         if found and self._derivation.candidates.expire_after is not None:
-            before = {suspect.key for suspect in self._differences(groups, now - _AGED)}
-            found = [suspect for suspect in found if suspect.key in before]
+            earlier = self._differences(groups, now - _MAINTENANCE_DELAY)
+            lasting = {suspect.key for suspect in earlier}
+            found = [suspect for suspect in found if suspect.key in lasting]
         return [one for one in found if self._counts_extra or one.kind is not Kind.EXTRA]
 
     def repair(self, groups: Sequence[Key], *, dry_run: bool) -> None:
@@ -87,7 +91,7 @@ class DerivedRows:
         found = []
         for is_wanted, exists, key, differs in rows:
             kind = Kind.DIFFERENT if exists and is_wanted else Kind.MISSING
-            columns = tuple(name for name, it in zip(names, differs, strict=True) if it)
+            columns = tuple(name for name, is_other in zip(names, differs, strict=True) if is_other)
             found.append(
                 Suspect(
                     kind=kind if is_wanted else Kind.EXTRA,

@@ -1,7 +1,7 @@
-"""Digests of key ranges on both sides, by which unchanged ranges need not be compared again.
+"""Digests of key ranges on both sides: a range with unchanged digests is not compared again.
 
-They need a key that both databases sort alike and that the mapping copies, and a mapping whose
-result depends on the source row and the policies alone: a lookup reads other tables, too.
+They need a key that both databases sort alike and that the mapping copies. The mapping's result
+must depend only on the source row and the policies, so it must have no lookup.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SELECT last_key, rows, source_digest, target_digest FROM sink.reconcile_digest
 WHERE mapping = %s AND version = %s ORDER BY place
 """
 _DELETE = "DELETE FROM sink.reconcile_digest WHERE mapping = %s"
-_ADD = """
+_INSERT = """
 INSERT INTO sink.reconcile_digest
   (mapping, place, version, last_key, rows, source_digest, target_digest)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -41,18 +41,18 @@ Bound = Sequence[str] | None
 
 
 class Range(NamedTuple):
-    """The rows after the range before, up to and with the key `until`."""
+    """The rows after the previous range, up to and including the key `until`."""
 
     until: Bound
     rows: int = 0
     source: str | None = None
-    """The digests when both sides were equal; None where they were not."""
+    """The digest of the source's rows when both sides were equal; None if they were not."""
     target: str | None = None
 
 
 @dataclass(frozen=True)
 class Side:
-    """One table, with its columns in the order of the source's key and with those digested."""
+    """One table: its key columns in the order of the source's key, and the digested columns."""
 
     table: str
     key: Sequence[str]
@@ -87,7 +87,7 @@ class Digests:
     keys: KeyCipher
 
     def load(self, connection: Connection) -> list[Range]:
-        """Return the stored ranges in their order, of the present version; the last is open."""
+        """Return the ranges stored for the current version, in order; the last has no bound."""
         found = connection.execute(_LOAD, (self.mapping, self.version)).fetchall()
         ranges = list[Range]()
         for place, (key, rows, *digests) in enumerate(found):
@@ -112,17 +112,17 @@ class Digests:
         ]
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(_DELETE, (self.mapping,))
-            cursor.executemany(_ADD, rows)
+            cursor.executemany(_INSERT, rows)
 
 
 def make_digests(
     batch: BatchPipeline, plugins: Sequence[discovery.Plugin], keys: KeyCipher
 ) -> Digests | None:
-    """Return the digests of a mapping; None where they would not show every change."""
+    """Return the digests of a mapping; None if they could miss a change."""
     mapping, source = batch.mapping, batch.source
     target, copied = batch.deletions.keys, batch.deletions.keys.source_columns
-    is_read_elsewhere = any(column.lookups for column in mapping.columns)
-    if mapping.query or mapping.derived or is_read_elsewhere or batch.may_change_keys:
+    has_lookups = any(column.lookups for column in mapping.columns)
+    if mapping.query or mapping.derived or has_lookups or batch.may_change_keys:
         return None
     if copied is None or {*copied} != {*source.format.key} or target.declared.shared_target:
         return None
@@ -150,7 +150,7 @@ def make_digests(
 def _version(
     batch: BatchPipeline, plugins: Sequence[discovery.Plugin], written: Sequence[str]
 ) -> str:
-    """Return a checksum of all on which the mapping's result depends, beside the source row."""
+    """Return a checksum of everything but the source row that the mapping's result depends on."""
     masking = batch.pipeline.prepare([]).masking
     parts = [
         version("sink-runner"),

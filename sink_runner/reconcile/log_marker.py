@@ -1,10 +1,10 @@
 """Wait until a mapping has applied every change that the source's log has now.
 
-The marker is a position in the source's log. It is applied when Debezium has confirmed it to the
-replication slot, which it does only after Kafka has stored all events before it, and when the
-target's offsets have reached the end that the topic has then. The position is the one up to which
-records are inserted: a row that was just read may be of a commit that is not flushed yet
-(synchronous_commit = off), and Debezium sees only what is flushed.
+The marker is a position in the source's log. First Debezium has to confirm it to the replication
+slot, which it does only after Kafka has stored all events before it. Then the target's offsets have
+to reach the topic's end as of that moment. The marker is the log's insert position and not its
+flush position: with synchronous_commit = off, a row may be read before its commit is flushed, and
+Debezium sees only what is flushed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..postgres.session import Connection
 from .suspect import Suspect
 
 _INSERTED = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
-# Without an active slot nothing will be captured; an idle one of another program is not waited for.
+# Without an active slot nothing is captured. Inactive slots may be another program's: ignore them.
 _CONFIRMED = """
 SELECT pg_wal_lsn_diff(min(confirmed_flush_lsn), '0/0')::int8 FROM pg_replication_slots
 WHERE slot_type = 'logical' AND active AND database = current_database()
@@ -36,17 +36,17 @@ WHERE mapping = %s AND topic = %s ORDER BY partition, updated_at DESC
 _CAPTURE_SECONDS = 30.0
 """Debezium confirms its position after the next heartbeat."""
 _STALLED_SECONDS = 15.0
-_PAUSE = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Marker(Protocol):
-    """Says whether the target has what the source has."""
+    """Decides whether the target has all changes of the source."""
 
     def wait(self) -> str | None:
         """Wait until all changes so far are applied; return the reason if they are not."""
 
     def unread(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Return those whose source row changed after what writes the target has read it."""
+        """Return those whose source row changed after the writer of the target has read it."""
 
 
 class LogMarker:
@@ -62,7 +62,7 @@ class LogMarker:
         bounds: Callable[[], Mapping[int, Bounds]],
         stop: threading.Event,
     ) -> None:
-        """`bounds` returns the offsets that Kafka holds of the topic, by partition."""
+        """`bounds` returns the topic's first and end offset in Kafka, by partition."""
         self._name = name
         self._mapping = mapping
         self._source = source
@@ -92,7 +92,7 @@ class LogMarker:
         )
 
     def wait(self) -> str | None:
-        marker = _number(self._source, _INSERTED) or 0
+        marker = _fetch_number(self._source, _INSERTED) or 0
         if reason := self._wait_for_capture(marker):
             return reason
         try:
@@ -110,7 +110,7 @@ class LogMarker:
         database = self._mapping.source_table.database
         deadline = time.monotonic() + _CAPTURE_SECONDS
         while True:
-            confirmed = _number(self._source, _CONFIRMED)
+            confirmed = _fetch_number(self._source, _CONFIRMED)
             if confirmed is None:
                 return (
                     f"no replication slot of database {database!r} is in use: Debezium does not "
@@ -125,7 +125,7 @@ class LogMarker:
                 )
 
     def _wait_for_offsets(self, ends: Mapping[int, int]) -> str | None:
-        """Wait as long as the offsets move."""
+        """Wait for the offsets to reach these ends, as long as they advance."""
         last, deadline = dict[int, int](), 0.0
         while True:
             offsets = self._offsets()
@@ -147,9 +147,10 @@ class LogMarker:
         return dict(self._target.execute(_OFFSETS, parameters).fetchall())
 
     def _is_over(self, deadline: float) -> bool:
-        return self._stop.wait(_PAUSE) or time.monotonic() > deadline
+        """Pause; return whether the wait has to end: after the deadline, or on `stop`."""
+        return self._stop.wait(_POLL_SECONDS) or time.monotonic() > deadline
 
 
-def _number(connection: Connection, query: str) -> int | None:
+def _fetch_number(connection: Connection, query: str) -> int | None:
     row = connection.execute(query.encode()).fetchone()
     return row[0] if row else None

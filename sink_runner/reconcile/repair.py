@@ -1,6 +1,6 @@
-"""Repair differences by the batch path: its steps, conflict guard, origin and audit.
+"""Repair differences as a batch run writes: same steps, conflict guard, origin and audit.
 
-Only the source rows of findings are read and written, so other rows of the target stay untouched.
+Only the source rows of findings are read and written, so other rows of the target do not change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..writer.committer import Connection
 from .settlement import Settlement
 from .suspect import Kind, Suspect
 
-_LEFT = (
+_NOT_REPAIRED = (
     "rows that were not repaired: the target has a later version, which the conflict rule keeps, "
     "or refuses the row: see `sink-runner dlq list` and `sink-runner conflicts list`"
 )
@@ -38,7 +38,7 @@ class Repair:
         self.notes: list[str] = []
 
     def repair(self, found: Sequence[Suspect]) -> list[Suspect]:
-        """Return those that are repaired, or would be."""
+        """Repair what can be repaired; return it (in a dry run, what would be repaired)."""
         wanted = [suspect for suspect in found if self._is_repairable(suspect)]
         if not wanted:
             return []
@@ -51,7 +51,7 @@ class Repair:
             return [suspect for suspect in wanted if id(suspect) in written]
         left = {suspect.texts for suspect in self._settlement.still_different(wanted)}
         if left and before == len(self.notes):
-            self.notes.append(_LEFT)
+            self.notes.append(_NOT_REPAIRED)
         return [suspect for suspect in wanted if suspect.texts not in left]
 
     def _is_repairable(self, suspect: Suspect) -> bool:
@@ -73,7 +73,7 @@ class Repair:
     # -- source rows -----------------------------------------------------------------------------
 
     def _write(self, reader: Connection, snapshot: Snapshot, wanted: Sequence[Suspect]) -> set[int]:
-        """Carry the source rows as the snapshot has them; return the suspects that changed."""
+        """Write the source rows of the snapshot; return the ids of the suspects written."""
         batch, rows, done = self._batch, self._batch.source.format, set[int]()
         by_key = {s.change.source.key: s for s in wanted if s.change is not None}
         head = rows.head(snapshot.place.position, snapshot.at)
@@ -81,13 +81,13 @@ class Repair:
         for part in portions(sources, byte_size, batch.chunk_bytes, batch.chunk_rows):
             with closing(batch.source.read_keys(reader, list(map(rows.key_of, part)))) as lines:
                 messages = [rows.message(head, line, n) for n, line in enumerate(lines)]
-            for message in self._carry(messages):
+            for message in self._write_chunk(messages):
                 if message.key in by_key:
                     done.add(id(by_key[message.key]))
         return done
 
-    def _carry(self, messages: Sequence[Message]) -> list[Message]:
-        """Write a chunk in a transaction; return the rows that could be written."""
+    def _write_chunk(self, messages: Sequence[Message]) -> list[Message]:
+        """Write a chunk in a transaction; return the rows that did not fail."""
         chunk = self._batch.pipeline.prepare(messages)
         write = partial(self._apply, chunk)
         return self._batch.retry(
@@ -102,15 +102,15 @@ class Repair:
         removals = deletions.confirm(connection, removals, writes)
         written, changes = committer.write(connection, [*removals, *writes], dead_letters)
         failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        landed = [change for change in changes if id(change.source) not in failed]
-        deletions.note_written(connection, landed)
+        applied = [change for change in changes if id(change.source) not in failed]
+        deletions.note_written(connection, applied)
         committer.store(connection, chunk, changes, dead_letters, written=written)
-        return [change.source for change in landed]
+        return [change.source for change in applied]
 
     # -- keys that only the target has -----------------------------------------------------------
 
     def _remove(self, snapshot: Snapshot, extra: Sequence[Suspect]) -> set[int]:
-        """Remove keys that the source still lacks, by the mapping's `on_remove`."""
+        """Remove keys that the source still lacks, by `on_remove`; return ids of their suspects."""
         if not extra:
             return set()
         batch = self._batch

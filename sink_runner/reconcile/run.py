@@ -31,14 +31,14 @@ from .settlement import Settlement, without
 from .store import ReconcileStore, Run
 from .suspect import Kind, Suspect, total_size
 
-_MOST_SUSPECTS = 5_000
-_OLDEST_SUSPECT = 60.0
+_MAX_SUSPECTS = 5_000
+_MAX_SUSPECT_SECONDS = 60.0
 _PROGRESS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a reconciliation is made of."""
+    """The sessions and components of a reconciliation."""
 
     batch: BatchPipeline
     reader: Connection
@@ -51,7 +51,7 @@ class Parts:
     derived: DerivedRows | None
     """The rows that are derived from candidates; None for a mapping without them."""
     digests: Digests | None
-    """Those of ranges that were equal; None where they would not show every change."""
+    """The digests of ranges that were equal; None if they could miss a change."""
 
 
 class Reconciliation:
@@ -70,19 +70,21 @@ class Reconciliation:
         )
         self._size = ChunkSize(parts.batch.chunk_rows)
         self._suspects: list[Suspect] = []
-        self._oldest = self._stored = 0.0
+        self._oldest_at = self._stored_at = 0.0
         self._run = 0
         self._seen = SeenKeys(parts.batch.deletions.keys)
         self._keys_kept = True
-        self._has_surplus = self._is_resumed = False
-        """Whether ranges of the target have more rows than the source produces for them."""
+        """Whether no hook has changed a key."""
+        self._has_surplus = False
+        """Whether ranges of the target have more rows than the source results in."""
+        self._is_resumed = False
         self._digests = parts.digests if options.covers_all else None
 
     def run(self) -> Report:
         hooks, began = self._batch.pipeline.compiled.hooks, time.monotonic()
         try:
             hooks.startup()
-            self._work()
+            self._walk()
         except psycopg.Error as fault:
             raise classify_error(fault) from fault
         finally:
@@ -91,7 +93,7 @@ class Reconciliation:
         self._report.seconds = time.monotonic() - began
         return self._report
 
-    def _work(self) -> None:
+    def _walk(self) -> None:
         snapshot = self._take_snapshot()
         resumed = self._resumable(snapshot)
         condition, since = self._condition(snapshot)
@@ -132,7 +134,7 @@ class Reconciliation:
         """Return the interrupted run if it had the same mode and rows, with its counts."""
         run = self._parts.store.interrupted()
         if self._digests and not self._options.full:
-            return None  # the ranges that it has compared are stored with their digests
+            return None  # the run has stored the digests of the ranges that it has compared
         if run is None or not run.last_key or not self._options.covers_all:
             return None
         same = (run.mode, run.cluster, run.columns)
@@ -146,7 +148,7 @@ class Reconciliation:
         return run
 
     def _condition(self, snapshot: Snapshot) -> tuple[str, str]:
-        """Return the condition on a row, and since when it may have changed."""
+        """Return the SQL condition on the rows to read, and the time since which they changed."""
         options, source = self._options, self._batch.source
         condition, since = "true", "-infinity"
         if options.sample is not None:
@@ -180,16 +182,16 @@ class Reconciliation:
         batch, reader = self._batch, self._parts.reader
         self._size.restart()
         for messages in read_chunks(batch, reader, condition, since, after, size=self._size):
-            self._suspect(self._compare(messages)[0])
+            self._add_suspects(self._compare(messages)[0])
             self._progress.advance(len(messages))
             if messages[-1].key is not None:
-                self._proceed("source", batch.source.format.key_of(messages[-1]))
+                self._store_progress("source", batch.source.format.key_of(messages[-1]))
             if batch.stop.is_set():
                 return
             self._size.adapt()
 
     def _walk_ranges(self, digests: Digests) -> None:
-        """Compare the ranges whose digests are not those that were equal, and note the others."""
+        """Compare the ranges whose digests have changed since both sides were equal."""
         control, batch = self._parts.control, self._batch
         stored = [Range(None)] if self._options.full else digests.load(control)
         walked, after = list[Range](), None
@@ -221,25 +223,25 @@ class Reconciliation:
         )
 
     def _compare_range(self, digests: Digests, rows: RangeRows) -> Range:
-        """Compare a range; return it with its digests if both sides are equal."""
+        """Compare a range; return it, with its digests only if both sides are equal."""
         target = self._parts.target
         with target.transaction():
             target.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             suspects, writes = self._compare(rows.messages)
-            held, digest = digests.target.digest(target, rows.after, rows.until)
+            target_rows, digest = digests.target.digest(target, rows.after, rows.until)
         missing = sum(suspect.kind is Kind.MISSING for suspect in suspects)
-        self._has_surplus = self._has_surplus or held > writes - missing
-        self._report.counts["keys"] += held
-        self._suspect(suspects)
+        self._has_surplus = self._has_surplus or target_rows > writes - missing
+        self._report.counts["keys"] += target_rows
+        self._add_suspects(suspects)
         self._progress.advance(len(rows.messages))
         if rows.messages:
-            self._proceed("source", self._batch.source.format.key_of(rows.messages[-1]))
-        if suspects or held != writes:
+            self._store_progress("source", self._batch.source.format.key_of(rows.messages[-1]))
+        if suspects or target_rows != writes:
             return Range(rows.until)
-        return Range(rows.until, held, rows.digest, digest)
+        return Range(rows.until, target_rows, rows.digest, digest)
 
     def _compare(self, messages: Sequence[Message]) -> tuple[list[Suspect], int]:
-        """Stage what rows result in; return what the target has otherwise, and their number."""
+        """Map the rows; return those that differ in the target, and how many were written."""
         if self._batch.refresh():
             self._report.note(
                 "the masking policies changed during the run: rows before were compared by the "
@@ -266,13 +268,13 @@ class Reconciliation:
             self._keys_kept = batch.deletions.finds(writes)
 
     def _unremoved(self, changes: Sequence[object], written: set[object]) -> list[Suspect]:
-        """Return rows that the mapping removes and that the target has."""
+        """Return the rows that the mapping removes but that the target still has."""
         if isinstance(self._batch.mapping.on_remove, Ignore | Review):
             return []
         removals = [
             Suspect(kind=Kind.EXTRA, key=change.key, change=change)
             for change in changes
-            # A key of several source rows may be another row's.
+            # With an owner, another source row may have the key now.
             if isinstance(change, Removal) and change.owner is None and change.key not in written
         ]
         return self._parts.settlement.unremoved(removals)
@@ -281,7 +283,7 @@ class Reconciliation:
 
     def _walk_target(self, after: Sequence[str] | None) -> None:
         """Look for keys of the target that the source does not have."""
-        find_missing = None if self._batch.stop.is_set() else self._search()
+        find_missing = None if self._batch.stop.is_set() else self._choose_search()
         if find_missing is None:
             return
         keys, last = self._batch.deletions.keys, tuple(after) if after else None
@@ -293,18 +295,21 @@ class Reconciliation:
             self._report.counts["keys"] += len(page)
             missing = find_missing(page) if page else []
             extra = [Suspect(kind=Kind.EXTRA, key=key) for key in missing]
-            self._suspect(self._parts.settlement.unremoved(extra))
+            self._add_suspects(self._parts.settlement.unremoved(extra))
             if last is None:
                 return
-            self._proceed("target", last)
+            self._store_progress("target", last)
             self._size.adapt()
 
-    def _search(self) -> FindMissing | None:
-        """Return what finds keys that the source lacks; None where that cannot be decided."""
+    def _choose_search(self) -> FindMissing | None:
+        """Return the function that finds keys that the source lacks; None if there is no need.
+
+        If it cannot be decided which keys the source lacks, the report says why.
+        """
         batch, mapping, note = self._batch, self._batch.mapping, self._report.note
         reason = ""
         if self._digests and not (self._has_surplus or self._is_resumed):
-            return None  # the number of the target's rows says that there are none
+            return None  # no range of the target has more rows than expected
         if self._options.mode != "full" and self._digests is None:
             reason = "only a full run reads the keys of the target"
         elif batch.beside:
@@ -339,27 +344,27 @@ class Reconciliation:
 
     # -- suspects --------------------------------------------------------------------------------
 
-    def _suspect(self, suspects: Sequence[Suspect]) -> None:
+    def _add_suspects(self, suspects: Sequence[Suspect]) -> None:
         if suspects and not self._suspects:
-            self._oldest = time.monotonic()
+            self._oldest_at = time.monotonic()
         self._suspects += suspects
         is_large = (
-            len(self._suspects) >= _MOST_SUSPECTS
+            len(self._suspects) >= _MAX_SUSPECTS
             or total_size(self._suspects) > self._batch.chunk_bytes
         )
-        # A query's rows are read in one go, by a statement that is still running.
+        # A mapping's query is read by one statement, which is still running.
         if is_large and self._batch.mapping.query is None:
             self._settle()
 
-    def _proceed(self, phase: str, last_key: Sequence[str]) -> None:
-        """Store how far the run has come, if all before is settled."""
+    def _store_progress(self, phase: str, last_key: Sequence[str]) -> None:
+        """Store the last key read, at most once a second and only while no suspect is unsettled."""
         now = time.monotonic()
-        if self._suspects and now - self._oldest > _OLDEST_SUSPECT:
+        if self._suspects and now - self._oldest_at > _MAX_SUSPECT_SECONDS:
             self._settle()
         if not self._suspects and (
-            now - self._stored > _PROGRESS_SECONDS or self._batch.stop.is_set()
+            now - self._stored_at > _PROGRESS_SECONDS or self._batch.stop.is_set()
         ):
-            self._stored = now
+            self._stored_at = now
             self._parts.store.progress(self._run, phase, last_key, self._report)
 
     def _settle(self) -> None:

@@ -40,13 +40,13 @@ __all__ = ["Options", "Report", "run"]
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('sink/reconcile/' || %s, 0))"
 
 MakeMarker = Callable[[BatchPipeline, Config, tuple[Connection, Connection]], Marker]
-"""Makes what waits for changes; gets sessions with the source and with the target."""
+"""Returns a mapping's marker; the sessions are with the source and with the target."""
 
 
 def make_marker(
     batch: BatchPipeline, config: Config, sessions: tuple[Connection, Connection]
 ) -> Marker:
-    """Return what waits for changes to be applied; `sessions` are with source and target."""
+    """Return the marker of a mapping; `sessions` are with the source and with the target."""
     if batch.mapping.streaming:
         return LogMarker.of_config(batch.name, batch.mapping, config, sessions, batch.stop)
     return BatchMarker(batch, *sessions)
@@ -60,17 +60,18 @@ def run(
     *,
     stop: threading.Event,
 ) -> Report:
-    """Reconcile the mapping.  Raises BusyError while another process does so or writes its table.
+    """Reconcile the mapping.  Raises BusyError while another process reconciles it.
 
-    A run that repairs, or whose mapping only batch runs write, keeps batch runs out.
+    A run that repairs, or whose mapping has no events, takes the lock of batch runs as well, and
+    raises BusyError while one writes the target.
     """
     mapping = plugin.mapping
     assert mapping is not None
     dsn = find_database(config.databases, mapping.target_table.database).dsn
-    excludes = options.repair or not mapping.streaming
+    locks_target = options.repair or not mapping.streaming
     lock = locked(dsn, plugin.name, mapping.target, wait=False, stop=stop)
     with (
-        lock if excludes else nullcontext(),
+        lock if locks_target else nullcontext(),
         open_parts(plugin, plugins, config, options, stop=stop) as parts,
         Progress(plugin.name, Console(stderr=True)) as progress,
     ):
@@ -94,20 +95,20 @@ def open_parts(
         open_pipeline(plugin, plugins, config, stop) as batch,
         closing(connect(dsn, f"sink-runner reconcile {plugin.name}")) as control,
         closing(open_source(batch.source_dsn, plugin.name)) as reader,
-        _target(batch, config, dsn) as target,
+        _open_target(batch, config, dsn) as target,
     ):
         _lock(control, plugin.name)
         marker = make_marker(batch, config, (reader, control))
-        parts = _parts(batch, config, options, (reader, target, control), marker)
+        parts = _build_parts(batch, config, options, (reader, target, control), marker)
         cipher = KeyCipher(f"sink.reconcile_digest/{plugin.name}", parts.store.key_encryptor)
         yield replace(parts, digests=make_digests(batch, plugins, cipher))
 
 
 @contextmanager
-def _target(batch: BatchPipeline, config: Config, dsn: Dsn) -> Iterator[Connection]:
+def _open_target(batch: BatchPipeline, config: Config, dsn: Dsn) -> Iterator[Connection]:
     columns, create = batch.deletions.keys.columns, list[str]()
     if batch.derivation is not None:
-        batch.committer.ask(lambda _connection: None)  # which creates the candidate table
+        batch.committer.ask(lambda _connection: None)  # its session creates the candidate table
         create.append(batch.derivation.create_touched)
     with open_target(dsn, batch.name, columns, build_encryptor(config), *create) as connection:
         yield connection
@@ -118,7 +119,7 @@ def _lock(control: Connection, name: str) -> None:
         raise BusyError(f"mapping {name!r} is being reconciled by another process")
 
 
-def _parts(
+def _build_parts(
     batch: BatchPipeline,
     config: Config,
     options: Options,
@@ -128,7 +129,7 @@ def _parts(
     reader, target, control = sessions
     comparison = Comparison(target, batch.mapping, batch.deletions.keys)
     settlement = Settlement(
-        batch.mapping, comparison, batch.deletions, marker, partial(_callbacks, batch, target)
+        batch.mapping, comparison, batch.deletions, marker, partial(_find_callbacks, batch, target)
     )
     compiled = batch.pipeline.compiled
     unmasked = compiled.source_key_unmasked and {*batch.deletions.keys.names} <= set(
@@ -148,7 +149,7 @@ def _parts(
     )
 
 
-def _callbacks(batch: BatchPipeline, target: Connection, keys: Sequence[Key]) -> set[int]:
+def _find_callbacks(batch: BatchPipeline, target: Connection, keys: Sequence[Key]) -> set[int]:
     """Return the positions of keys whose rows came by a callback of the API."""
     rows = batch.committer.callbacks
     return rows.among(target, keys) if rows else set()

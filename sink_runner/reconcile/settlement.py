@@ -1,8 +1,8 @@
-"""Separate differences from changes that are on their way.
+"""Separate differences from changes that are not applied yet.
 
-A suspect was read before a marker in the source's log. It counts if the target still lacks it after
-the mapping has applied the log up to the marker, and the source row, read once more after that,
-still results in the same: then the row has stood unchanged since before the marker.
+A suspect was read before a marker in the source's log. It is a difference if both hold after the
+mapping has applied the log up to the marker: the target still differs, and the source row, read
+again, still results in the same. Then the row has not changed since before the marker.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .comparison import Comparison
 from .log_marker import Marker
 from .suspect import Kind, Suspect, same_outcome
 
-_ROUNDS = 3
+_MAX_ROUNDS = 3
 _UNREAD = "their source rows changed after the last batch run began"
 _CHANGING = "their source rows change faster than they could be compared; run it again"
 
 
 @dataclass(slots=True)
 class Settled:
-    """What became of suspects; the others are equal."""
+    """The result for some suspects; those in neither list are equal."""
 
     found: list[Suspect] = field(default_factory=list)
     """Those that differ."""
     pending: list[Suspect] = field(default_factory=list)
     """Those whose change may not be applied yet."""
     reason: str = ""
-    """Why there are pending ones."""
+    """Why some are pending."""
 
 
 class Settlement:
@@ -53,12 +53,12 @@ class Settlement:
         self._marker = marker
         self._is_kept = is_kept
         self._reason: str | None = None
-        """Why changes are not applied; the rest of the run does not wait again."""
+        """Why changes are not applied; once it is set, the run does not wait again."""
 
     def settle(self, suspects: Sequence[Suspect]) -> Settled:
         """Wait for the log, then compare the suspects again."""
         settled, left = Settled(), list(suspects)
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             if not left:
                 return settled
             self._reason = self._reason or self._marker.wait()
@@ -76,14 +76,14 @@ class Settlement:
         return settled
 
     def still_different(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Return those that the target still has otherwise than they were read."""
+        """Return those that the target still does not match."""
         writes = [s.change for s in suspects if isinstance(s.change, Write)]
         return self._comparison.compare(writes) + self.unremoved(
             [s for s in suspects if not isinstance(s.change, Write)]
         )
 
     def unremoved(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Return those whose target row is neither gone nor marked as the mapping declares it."""
+        """Return those whose target row is neither deleted nor marked as removed."""
         by_key = {suspect.texts: suspect for suspect in suspects}
         left = self._comparison.present([*by_key])
         kept = self._is_kept(left)
@@ -98,7 +98,7 @@ class Settlement:
         return [by_key[key] for key in left]
 
     def _split(self, suspects: Sequence[Suspect]) -> tuple[list[Suspect], list[Suspect]]:
-        """Return those whose source row is unchanged, and the others as they are now."""
+        """Return those whose source row is unchanged, and the current state of the others."""
         if self._mapping.query is not None:  # which cannot select single rows
             return list(suspects), []
         unchanged, changed = self._still_missing(suspects), list[Suspect]()

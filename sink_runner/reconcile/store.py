@@ -1,4 +1,4 @@
-"""Store the runs of the reconciliation, what they found and until when a mapping is verified."""
+"""Store reconciliation runs, their findings, and the time through which a mapping is verified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..writer.encryption import Encryptor
 from .report import Report
 from .suspect import Suspect
 
-_MOST_FINDINGS = 10_000
+_MAX_FINDINGS = 10_000
 _BEGIN = """
 INSERT INTO sink.reconcile_run (mapping, mode, columns, cluster, seen_before, snapshot_at)
 VALUES (%s, %s, %s, %s, %s, %s) RETURNING run
@@ -24,12 +24,12 @@ VALUES (%s, %s, %s, %s, %s, %s) RETURNING run
 _COLUMNS = """
 run, mode, columns, cluster, seen_before, snapshot_at, phase, last_key, counts, columns_differing
 """
-_OPEN = f"""
+_LAST_INTERRUPTED = f"""
 SELECT {_COLUMNS} FROM sink.reconcile_run
 WHERE mapping = %s AND outcome = 'interrupted' ORDER BY run DESC LIMIT 1
 """
 # Called with the mapping's lock held: a run that is marked as running has crashed.
-_STALE = """
+_MARK_CRASHED = """
 UPDATE sink.reconcile_run SET outcome = 'interrupted', finished = now()
 WHERE mapping = %s AND outcome = 'running'
 """
@@ -47,18 +47,18 @@ UPDATE sink.reconcile_run SET outcome = %(outcome)s, notes = %(notes)s, finished
   counts = %(counts)s, columns_differing = %(columns)s, last_key = NULL
 WHERE run = %(run)s
 """
-# Its counts are those up to the key from which it is resumed.
+# The counts stay those stored with the last key, from which the run is resumed.
 _INTERRUPT = """
 UPDATE sink.reconcile_run SET outcome = 'interrupted', finished = now() WHERE run = %s
 """
-_FIND = """
+_ADD_FINDING = """
 INSERT INTO sink.reconcile_finding (run, kind, key_hash, columns, repaired)
 VALUES (%s, %s, %s, %s, %s)
 """
-_STATE = """
+_READ_VERIFIED = """
 SELECT verified_through, columns, cluster, seen_before FROM sink.reconcile_state WHERE mapping = %s
 """
-_VERIFIED = """
+_ADVANCE = """
 INSERT INTO sink.reconcile_state AS s
   (mapping, verified_through, run, columns, cluster, seen_before)
 SELECT mapping, snapshot_at, run, columns, cluster, seen_before FROM sink.reconcile_run
@@ -112,18 +112,18 @@ class ReconcileStore:
         self._findings = 0
 
     def interrupted(self) -> Run | None:
-        """Return the last run if it did not reach its end."""
-        self._connection.execute(_STALE, (self._mapping,))
+        """Return the last run if it was interrupted."""
+        self._connection.execute(_MARK_CRASHED, (self._mapping,))
         with self._connection.cursor(row_factory=class_row(Run)) as cursor:
-            run = cursor.execute(_OPEN.encode(), (self._mapping,)).fetchone()
+            run = cursor.execute(_LAST_INTERRUPTED.encode(), (self._mapping,)).fetchone()
         return run and replace(run, last_key=self._keys.read(run.run, run.last_key))
 
     def verified(self) -> Verified | None:
         with self._connection.cursor(row_factory=class_row(Verified)) as cursor:
-            return cursor.execute(_STATE, (self._mapping,)).fetchone()
+            return cursor.execute(_READ_VERIFIED, (self._mapping,)).fetchone()
 
     def begin(self, mode: str, columns: int, snapshot: Snapshot) -> int:
-        """Store a new run; an interrupted one will not be resumed any more."""
+        """Store a new run; an interrupted one can no longer be resumed."""
         self._connection.execute(_SUPERSEDE, (self._mapping,))
         at = snapshot.at.replace(tzinfo=UTC)
         parameters = (self._mapping, mode, columns, snapshot.cluster, snapshot.seen_before, at)
@@ -141,14 +141,14 @@ class ReconcileStore:
         self._connection.execute(_PROGRESS, (phase, key, counts, columns, run))
 
     def add_found(self, run: int, suspects: Sequence[Suspect], *, repaired: bool) -> None:
-        """Store findings, up to a limit for each run: the counts have all of them."""
+        """Store findings, up to a limit for each run; the run's counts have no limit."""
         rows = [
             (run, str(s.kind), self._fingerprint(s), list(s.columns), repaired)
-            for s in suspects[: max(0, _MOST_FINDINGS - self._findings)]
+            for s in suspects[: max(0, _MAX_FINDINGS - self._findings)]
         ]
         self._findings += len(rows)
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            cursor.executemany(_FIND, rows)
+            cursor.executemany(_ADD_FINDING, rows)
 
     def _fingerprint(self, suspect: Suspect) -> bytes | None:
         key = suspect.change.source.key if suspect.change else None
@@ -168,7 +168,7 @@ class ReconcileStore:
         self._connection.execute(_FINISH, state)
 
     def advance(self, run: int) -> datetime | None:
-        """Record that all is verified up to the time of a run; return that time."""
-        self._connection.execute(_VERIFIED, (run,))
+        """Record that the mapping is verified through the time of a run; return that time."""
+        self._connection.execute(_ADVANCE, (run,))
         found = self.verified()
         return found.verified_through.astimezone(UTC) if found else None

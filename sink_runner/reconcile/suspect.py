@@ -1,4 +1,4 @@
-"""A row that differs, or seems to: a change of it may still be on its way."""
+"""A row that seems to differ: a change of it may not be applied yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..model.changes import Change
 
 
 class Kind(StrEnum):
-    """In which way source and target differ."""
+    """How source and target differ."""
 
     MISSING = "missing"
     """The target lacks a row that the source produces."""
@@ -42,7 +42,7 @@ class Suspect:
 
     @property
     def size(self) -> int:
-        """Roughly the bytes that it holds."""
+        """Roughly its size in memory, in bytes."""
         if self.change is None:
             return sum(map(len, self.texts))
         message = self.change.source

@@ -67,8 +67,8 @@ class RuntimeContext:
 def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
     """Check and connect one mapping.
 
-    Raises ConfigError for what the configuration has to change, RetriableError for what may come
-    back without a change.
+    Raises ConfigError if the configuration has to be changed, RetriableError if a later attempt may
+    succeed without a change.
     """
     mapping, config = plugin.mapping, context.config
     assert mapping is not None
@@ -91,7 +91,7 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
             partial(identify, kafka, topic_name),
             partial(epoch_end, kafka, topic_name),
         ),
-        feed=schemas.before(_feed(config, plugin.name, topic_name)),
+        feed=schemas.before(_make_feed(config, plugin.name, topic_name)),
         liveness=BrokerLiveness(health),
         refresh=follow_policies(setup, pipeline, context.policies),
         settings=_settings(config),
@@ -184,7 +184,7 @@ def _report_counts(health: MappingHealth, budget: int, counts: Counts) -> None:
 
 
 def retry_policy(config: Config) -> RetryPolicy:
-    """Return how a worker retries: without end."""
+    """Return the retry policy of a worker: it never gives up."""
     return RetryPolicy(steps=config.retry_steps, forever=True)
 
 
@@ -199,9 +199,9 @@ def _settings(config: Config) -> WorkerSettings:
     )
 
 
-def _feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
+def _make_feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
     return partial(
-        _client(config.kafka.client),
+        _feed_class(config.kafka.client),
         KafkaConnection.of(config.kafka),
         f"sink.{mapping}",
         topic,
@@ -209,11 +209,11 @@ def _feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
     )
 
 
-def _client(name: str) -> Callable[..., Feed]:
+def _feed_class(name: str) -> Callable[..., Feed]:
     if name == "kafka-python" or (name == "auto" and find_spec("confluent_kafka") is None):
         return KafkaPythonFeed
     try:
-        # An extra: it may not be installed.
+        # The package is optional: it may not be installed.
         from ..kafka.librdkafka import LibrdkafkaFeed  # noqa: PLC0415
     except ImportError as fault:
         raise ConfigError(

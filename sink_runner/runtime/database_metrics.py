@@ -24,11 +24,11 @@ from ..schedule.plans import plans_of
 
 SECONDS = 15.0
 _STATEMENT_SECONDS = 5.0
-# The mode of a run over a range of time has its times.
+# The mode of a run with --since or --until contains these times: one label stands for all.
 _RUN = """
 SELECT DISTINCT ON (mapping, kind) mapping, kind, started, finished, outcome, counts
 FROM sink.batch_run, LATERAL (
-  SELECT CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'range' END) AS named (kind)
+  SELECT CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'range' END) AS modes (kind)
 ORDER BY mapping, kind, run DESC
 """
 _SLOT = """
@@ -45,18 +45,18 @@ Row = Sequence[Any]
 
 
 class Query(NamedTuple):
-    """A gauge and the query of its series; a row without a number has none."""
+    """A gauge and the SQL of its series; a row whose last column is NULL gives no series."""
 
     gauge: GaugeTable
     sql: str
     compute: Callable[[Iterable[Row]], Iterable[Row]] = iter
-    """Returns the series of the query's rows."""
+    """Computes the series from the rows that the SQL returns."""
 
 
 class Schedules:
-    """Computes the series of what the database holds of the current schedules.
+    """Computes series from the stored schedules, of those that a mapping still declares.
 
-    The database keeps schedules that no mapping has any more.
+    The database also keeps schedules that no mapping declares any more.
     """
 
     SELECT = "SELECT mapping, mode, cron, done_until, failures FROM sink.schedule"
@@ -67,7 +67,7 @@ class Schedules:
         self._maintenance = settings.window
 
     def due(self, rows: Iterable[Row]) -> Iterable[Row]:
-        """Return when the first time that is not done is due, or was due: past if it is late."""
+        """Return when the next run of each schedule is due: in the past if it is late."""
         due: dict[tuple[str, str], float] = {}
         for mapping, mode, cron, done_until, _ in self._select(rows):
             time = self._maintenance.shift(Cron(cron).after(done_until)).timestamp()
@@ -216,20 +216,20 @@ class DatabaseMetrics:
         self._reasons: dict[tuple[str, Sequence[Query]], str] = {}
 
     def observe(self) -> None:
-        """Read once; what cannot be read is logged, and its series are absent."""
+        """Read all metrics once; log a database that cannot be read, and drop its series."""
         for name, database in self._databases.items():
             self._read(name, database.dsn, self._target, has_tables)
             self._read(name, database.reader_dsn, self._source, lambda _: True)
 
     def _read(
-        self, name: str, dsn: Dsn, queries: Sequence[Query], exist: Callable[[Connection], bool]
+        self, name: str, dsn: Dsn, queries: Sequence[Query], applies: Callable[[Connection], bool]
     ) -> None:
         reason, found = "", list[list[Any]]()
         try:
             with connect(dsn, "sink-runner metrics", _STATEMENT_SECONDS) as connection:
-                if exist(connection):
+                if applies(connection):
                     found = [_rows(connection, query, name) for query in queries]
-        except Exception as fault:  # noqa: BLE001 - nothing else of the runner may end with it
+        except Exception as fault:  # noqa: BLE001 - missing metrics must not stop the runner
             reason = describe(fault)
         for at, query in enumerate(queries):
             query.gauge.report(name, found[at] if found else ())

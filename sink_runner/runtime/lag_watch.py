@@ -25,7 +25,7 @@ from .periodic import repeating
 
 SECONDS = 5.0
 _STATEMENT_SECONDS = 5.0
-# A topic that was created again has new rows; those of the old one are not moved any more.
+# A topic that was created again has new rows here; the old topic's rows no longer change.
 _APPLIED = """
 SELECT DISTINCT ON (mapping, topic, partition) mapping, topic, partition, next_offset
 FROM sink.partition_offset WHERE mapping = ANY (%s)
@@ -36,7 +36,7 @@ Applied = Mapping[tuple[str, str], Mapping[int, int | None]]
 
 
 class Ends(Protocol):
-    """Knows where the logs of topics end."""
+    """Reads the first and the end offsets of topics."""
 
     def bounds(self, topics: Collection[str]) -> Mapping[str, Mapping[int, Bounds]]: ...
 
@@ -51,24 +51,24 @@ class LagWatch:
     ) -> None:
         """`targets` are the databases that the mappings write to, by name."""
         self._topics = {name: one.source_table.topic for name, one in mappings.items()}
-        self._of_database: dict[str, list[str]] = defaultdict(list)
+        self._by_database: dict[str, list[str]] = defaultdict(list)
         for name, mapping in mappings.items():
-            self._of_database[mapping.target_table.database].append(name)
+            self._by_database[mapping.target_table.database].append(name)
         self._targets = targets
         self._health = health
         self._log = structlog.get_logger()
         self._reasons: dict[str, str] = {}
 
     def observe(self, ends: Ends) -> None:
-        """Look once; what does not answer is logged, and its last values stay."""
+        """Read offsets once; log a server that does not answer, and keep its last values."""
         try:
             bounds = ends.bounds(sorted({*self._topics.values()}))
-        except Exception as fault:  # noqa: BLE001 - the mappings report what they need of Kafka
+        except Exception as fault:  # noqa: BLE001 - workers report their own Kafka errors
             self._report("kafka", describe(fault))
             bounds = {}
         else:
             self._report("kafka", "")
-        for database, names in self._of_database.items():
+        for database, names in self._by_database.items():
             try:
                 applied = _read_applied(self._targets[database], names)
             except Exception as fault:  # noqa: BLE001 - as above
@@ -87,7 +87,7 @@ class LagWatch:
         lag.note_ends({partition: one.end for partition, one in bounds.items()})
 
     def _report(self, what: str, reason: str) -> None:
-        if reason and not self._reasons.get(what):  # the reasons of one outage differ
+        if reason and not self._reasons.get(what):  # once an outage, though its reasons vary
             self._log.warning("lag_read_failed", server=what, reason=reason)
         self._reasons[what] = reason
 

@@ -19,7 +19,7 @@ RECHECK_SECONDS = 60.0
 """How long a quarantined mapping waits before it is built again."""
 STALL_SECONDS = 300.0
 """After this time without a poll Kafka assigns the partitions to another member of the group."""
-_STALLED = "a step of a plugin, or a write, does not return: the log says where it is"
+_STALL = "a step of a plugin, or a write, does not return: the log says where it is"
 
 
 class Work(Protocol):
@@ -30,7 +30,7 @@ class Work(Protocol):
 
     @property
     def turned(self) -> float:
-        """When it last began a turn, by the monotonic clock."""
+        """When its loop last began an iteration, by the monotonic clock."""
 
     def run(self) -> None: ...
 
@@ -40,10 +40,10 @@ class Work(Protocol):
 class MappingThread(threading.Thread):
     """Builds a mapping's worker and runs it until `stop` is set.
 
-    A ConfigError, at the start or later, quarantines the mapping: the worker is built again every
-    `recheck_seconds`, because a GRANT, a topic or an ALTER TABLE removes the cause without a
-    restart; so does an outage that ends the worker.  A FatalError, a DowngradeError or an
-    unexpected exception stops the mapping until the process is restarted.
+    A ConfigError, or a RetriableError that ends the worker, quarantines the mapping: the worker is
+    built again every `recheck_seconds`, because a GRANT, a new topic or an ALTER TABLE may remove
+    the cause without a restart.  A FatalError, a DowngradeError or an unexpected exception stops
+    the mapping until the process is restarted.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class MappingThread(threading.Thread):
     def run(self) -> None:
         while True:
             try:
-                self._attempt()
+                self._build_and_run()
             except (FatalError, DowngradeError) as fault:
-                self._end(text_of(fault))
+                self._mark_stopped(text_of(fault))
                 self._log.error("mapping_stopped", reason=text_of(fault))
                 return
             except (ConfigError, RetriableError) as fault:
@@ -83,7 +83,7 @@ class MappingThread(threading.Thread):
                     f"unexpected {class_name(fault)}: this is a bug of the runner or of a "
                     "plugin; the log holds where it was raised"
                 )
-                self._end(reason)
+                self._mark_stopped(reason)
                 self._log.exception("mapping_stopped", reason=reason)
                 return
             else:
@@ -97,32 +97,32 @@ class MappingThread(threading.Thread):
             self._work.cancel()
 
     def check_progress(self, stall_seconds: float = STALL_SECONDS) -> None:
-        """Report the mapping as paused while one of its steps does not return."""
+        """Report the mapping as paused while its loop has been in one iteration for too long."""
         work = self._work
         seconds = 0.0 if work is None else time.monotonic() - work.turned
         if seconds <= stall_seconds:
             if self._stalled:
                 self._stalled = False
-                if self._health.resumed(_STALLED):
+                if self._health.resumed(_STALL):
                     self._log.info("mapping_resumed")
         elif self._health.is_running():
             self._stalled = True
-            self._health.paused(_STALLED)
+            self._health.paused(_STALL)
             self._log.error(
-                "mapping_stalled", reason=_STALLED, seconds=round(seconds), stacks=self._stacks()
+                "mapping_stalled", reason=_STALL, seconds=round(seconds), stacks=self._stacks()
             )
 
     def _stacks(self) -> list[list[str]]:
-        """Return where the mapping's threads are, without values."""
-        frames = sys._current_frames()  # noqa: SLF001 - the documented way
+        """Return the stacks of the mapping's threads, without values."""
+        frames = sys._current_frames()  # noqa: SLF001 - documented in spite of its name
         names = (self.name, f"write-{self.name}_0")
         return [
-            [f"{f.filename}:{f.lineno}:{f.name}" for f in traceback.extract_stack(frames[it.ident])]
-            for it in threading.enumerate()
-            if it.name in names and it.ident in frames
+            [f"{f.filename}:{f.lineno}:{f.name}" for f in traceback.extract_stack(frames[t.ident])]
+            for t in threading.enumerate()
+            if t.name in names and t.ident in frames
         ]
 
-    def _attempt(self) -> None:
+    def _build_and_run(self) -> None:
         work = self._build()
         if work is None:
             return
@@ -145,6 +145,6 @@ class MappingThread(threading.Thread):
             self._reason = reason
             self._log.error("mapping_quarantined", reason=reason)
 
-    def _end(self, reason: str) -> None:
+    def _mark_stopped(self, reason: str) -> None:
         self.failed = True
         self._health.stopped(reason)

@@ -14,10 +14,10 @@ def repeating(
     seconds: float,
     close: Callable[[], object] = lambda: None,
 ) -> Iterator[None]:
-    """Do the work at once, and `seconds` after each time it has ended; `close` ends the thread.
+    """Call `work` now and `seconds` after each return; call `close` after the block.
 
-    What the work uses is closed by the thread itself: a client may not bear another one beside a
-    call that waits.  Work that does not return is left to the end of the process.
+    The thread itself calls `close`, because a client may not allow a second thread while a call
+    waits.  If `work` does not return, its thread ends with the process.
     """
     stop = threading.Event()
 

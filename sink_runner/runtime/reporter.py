@@ -18,36 +18,36 @@ from ..writer.dead_letters import report
 
 
 class Reporter:
-    """Reports what became of the events of one mapping."""
+    """Reports the outcomes of one mapping's events."""
 
     def __init__(self, pipeline: Pipeline, health: MappingHealth, log: Any) -> None:
         self._pipeline = pipeline
         self._health = health
         self._log = log
-        self._taken = 0.0
-        self._fetch: dict[str, float] = {}
+        self._polled_at = 0.0
+        self._fetch_seconds: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
-        """How many events had which outcome, and how many deferred ones were replayed."""
+        """The number of events by outcome, and of deferred events that were replayed."""
 
     # -- in the thread that reads ----------------------------------------------------------------
 
     def claimed(self, claims: Mapping[int, Claim]) -> None:
-        """Report partitions that are applied from their next offset on."""
+        """Report claimed partitions, which are applied from their next offset on."""
         self._health.lag.restart({at: claim.next_offset or 0 for at, claim in claims.items()})
 
     def fetched(self, records: Collection[int], started: float) -> None:
-        """Note a poll that `started` at that monotonic time, if it returned records."""
+        """Note a poll if it returned records; it `started` at this monotonic time."""
         if records:
-            self._taken = self._health.now()
-            self._fetch = {"fetch": time.monotonic() - started}
+            self._polled_at = self._health.now()
+            self._fetch_seconds = {"fetch": time.monotonic() - started}
 
     def submitted(
         self, batch: Batch, records: Mapping[int, Sequence[Message]], decoded: int
     ) -> None:
-        """Report a batch that is about to be written; `decoded` of its records are not left out."""
-        batch.seconds |= self._fetch
-        self._fetch = {}  # the other batches of the poll cost no more
-        batch.taken, batch.read = self._taken, sum(map(len, records.values()))
+        """Report a batch that is about to be written; `decoded` is how many records are decoded."""
+        batch.seconds |= self._fetch_seconds
+        self._fetch_seconds = {}  # counted once, for the first batch of the poll
+        batch.taken, batch.read = self._polled_at, sum(map(len, records.values()))
         batch.counts[Outcome.TOMBSTONE] += batch.read - decoded
         committed = batch.oldest.committed_ms / 1000 if batch.oldest else None
         ends = {partition: part[-1].offset + 1 for partition, part in records.items()}
@@ -58,7 +58,7 @@ class Reporter:
     def committed(
         self, batch: Batch, steps: Sequence[Advance], *, deferred: int, started: float
     ) -> None:
-        """Report a batch whose write `started` at that monotonic time."""
+        """Report a committed batch; its write `started` at this monotonic time."""
         seconds = time.monotonic() - started
         if deferred:
             self._log.info("events_deferred", count=deferred)

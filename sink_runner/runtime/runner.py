@@ -33,7 +33,7 @@ from .periodic import repeating
 from .versions import show_versions
 from .worker import Worker
 
-_CHECK = 0.2  # seconds between two checks of the threads
+_CHECK_SECONDS = 0.2  # seconds between two checks of the threads
 
 
 def run(
@@ -45,11 +45,11 @@ def run(
 ) -> int:
     """Run the mappings of the selected plugins, a thread each, until a signal.
 
-    `quarantined` holds the reason for each plugin that cannot run; it is only reported.  With
+    `quarantined` has the reason for each plugin that cannot run; it is only reported.  With
     `strict`, ConfigError is raised unless every mapping can start.
 
-    Returns the exit code: 0 after a signal, 1 if a mapping was stopped or quarantined then.  If
-    every mapping has stopped for good, the process ends without a signal, with 1.
+    Returns the exit code: 0 after a signal, but 1 if a mapping was stopped or quarantined when it
+    came.  If every mapping has stopped for good, returns 1 without waiting for a signal.
     """
     stop, health = threading.Event(), Health()
     policies = watch_policies(config.policies)
@@ -74,7 +74,7 @@ def run(
             health=health,
         )
         _report_quarantined(quarantined or {}, health)
-        threads = _threads(context, strict=strict)
+        threads = _make_threads(context, strict=strict)
         for thread in threads:
             thread.start()
         _wait(threads, stop)
@@ -100,7 +100,7 @@ def _streaming(plugins: Iterable[discovery.Plugin]) -> dict[str, TableMapping]:
     return {one.name: one.mapping for one in plugins if one.mapping and one.mapping.streaming}
 
 
-def _threads(context: RuntimeContext, *, strict: bool) -> list[MappingThread]:
+def _make_threads(context: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
     names = _streaming(context.plugins)
     streaming = [one for one in context.plugins if one.name in names]
@@ -149,15 +149,15 @@ def _build_with_retries(plugin: discovery.Plugin, context: RuntimeContext) -> Wo
 
 
 def _wait(threads: Sequence[MappingThread], stop: threading.Event) -> None:
-    while not stop.wait(_CHECK) and any(thread.is_alive() for thread in threads):
+    while not stop.wait(_CHECK_SECONDS) and any(thread.is_alive() for thread in threads):
         for thread in threads:
             thread.check_progress()
     stop.set()
 
 
 def _finish(threads: Sequence[MappingThread], seconds: float) -> None:
-    """Let each finish its batch; roll back what still runs in the last third of the time."""
-    # The library logs every connection that is closed.
+    """Wait for each thread to finish its batch; after two thirds of the time, roll back."""
+    # kafka-python logs an error for every connection that is closed.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + seconds
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The versions that run, as metrics."""
+"""The versions of the runner and of its plugins, as metrics."""
 
 from __future__ import annotations
 

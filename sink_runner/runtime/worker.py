@@ -1,7 +1,7 @@
 """Run one mapping's loop: poll, decode, transform, and pass the batch to the writing thread.
 
-While that thread waits for the database, the next batch is decoded.  At most these two batches are
-in memory, each of bounded size in bytes, beside what the client has fetched ahead; so a slow target
+While that thread waits for the database, the next batch is decoded.  Memory holds at most these two
+batches, each bounded in bytes, and the records that the client has fetched ahead.  So a slow target
 only slows the polling.
 """
 
@@ -38,7 +38,7 @@ from .reporter import Reporter
 
 T = TypeVar("T")
 
-_POLL = 0.2  # seconds until an idle worker notices that it should stop
+_POLL_SECONDS = 0.2  # seconds until an idle worker notices that it should stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,11 @@ class WorkerSettings:
     """Seconds between two rounds of maintenance."""
     tombstone_retention: timedelta
     linger: float = 0.0
-    """Seconds that records wait for more records of their batch."""
+    """Seconds to wait for more records of a batch."""
     max_batch_rows: int = 1
     """A batch of this many rows is written at once."""
     max_bytes: int = DEFAULT_BYTES
-    """Bytes of records that are decoded and written as one batch, unless a single one has more."""
+    """The most bytes of records in one batch; a larger record is a batch of its own."""
 
 
 class Worker:
@@ -86,7 +86,7 @@ class Worker:
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[None] | None = None
-        self._maintained = time.monotonic()
+        self._maintained_at = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=pipeline.name)
         self._tombstones = TombstoneFilter()
         self._checks = LogChecks(
@@ -105,14 +105,14 @@ class Worker:
         self._reporter = Reporter(pipeline, health, self._log)
         self.counts = self._reporter.counts
         self.turned = time.monotonic()
-        """When the last turn began."""
+        """When the last iteration of the loop began, by the monotonic clock."""
 
     def run(self) -> None:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""
         try:
             self._hooks.startup()
             with suppress(StoppedError):
-                self._work()
+                self._loop()
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._pipeline.close()
@@ -120,12 +120,12 @@ class Worker:
                 watch.close()
             self._hooks.shutdown()
 
-    def _work(self) -> None:
+    def _loop(self) -> None:
         self._feed = self._retry(self._open_feed)
         try:
             while not self._stop.is_set():
-                self._turn()
-            self._collect()
+                self._iterate()
+            self._finish_pending()
         finally:
             self._feed.close()
 
@@ -133,15 +133,15 @@ class Worker:
         """Roll back what is being written, from another thread, after `stop` was set."""
         self._committer.session.cancel()
 
-    def _turn(self) -> None:
+    def _iterate(self) -> None:
         self.turned = time.monotonic()
         polled = self._retry(self._gather)
         self._reporter.fetched(polled, self.turned)
-        # After the poll: records that arrived during it are masked by the current policies.
+        # After the poll, so that records that arrived during it are masked by current policies.
         self._retry(self._follow_policies)
         try:
             self._checks.check_when_due()
-            # Records polled before the seek are from the position that Kafka assumed.
+            # Records of new partitions were polled before the seek, from Kafka's committed offset.
             stale = self._take_over()
             records = {
                 partition: part
@@ -155,8 +155,8 @@ class Worker:
             if records:
                 self._submit_portions(records)
             elif self._pending is not None and self._pending.done():
-                self._collect()
-            if time.monotonic() - self._maintained > self._settings.maintenance_seconds:
+                self._finish_pending()
+            if time.monotonic() - self._maintained_at > self._settings.maintenance_seconds:
                 self._maintain()
         except BatchDroppedError as fault:
             self._log.warning("batch_dropped", reason=text_of(fault))
@@ -164,13 +164,13 @@ class Worker:
             self._claims.clear()
 
     def _gather(self) -> dict[int, list[Message]]:
-        """Poll, and wait for more records of a batch as long as the settings let them linger."""
-        found = {partition: list(part) for partition, part in self._poll(_POLL).items()}
+        """Poll, then poll for more records of the batch until the linger time is over."""
+        found = {partition: list(part) for partition, part in self._poll(_POLL_SECONDS).items()}
         deadline = time.monotonic() + self._settings.linger
         while found and (left := deadline - time.monotonic()) > 0 and self._has_room(found):
             for partition, part in self._poll(left).items():
                 known = found.setdefault(partition, [])
-                # After a rebalance Kafka may go on elsewhere; then `_is_next` will seek.
+                # After a rebalance the offsets may have a gap; then `_is_next` will seek.
                 if not known or part[0].offset == known[-1].offset + 1:
                     known.extend(part)
         return found
@@ -181,7 +181,7 @@ class Worker:
         return found
 
     def _follow_policies(self) -> None:
-        """Mask by the current policies; records that were polled wait while there are none."""
+        """Mask by the current policies; without any, raise and keep the group membership."""
         try:
             self._refresh()
         except RetriableError:
@@ -189,11 +189,11 @@ class Worker:
             raise
 
     def _stay_member(self) -> None:
-        with suppress(AccessError, RetriableError):  # the next poll raises it again
+        with suppress(AccessError, RetriableError):  # the next poll raises the same error
             self._feed.keep_alive()
 
     def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
-        """Return whether a batch of these records may get more."""
+        """Return whether a batch of these records is smaller than the limits."""
         parts, settings = found.values(), self._settings
         return sum(map(len, parts)) < settings.max_batch_rows and (
             sum(byte_size(message) for part in parts for message in part) < settings.max_bytes
@@ -210,7 +210,7 @@ class Worker:
         self._drop_lost()
         if not new:
             return new
-        self._collect()
+        self._finish_pending()
         self._claims.update(self._in_background(lambda: self._committer.claim(new)))
         self._in_background(lambda: self._retry_queue.load(new))
         self._reporter.claimed({p: self._claims[p] for p in new})
@@ -231,7 +231,7 @@ class Worker:
         self._sought[partition] = offset
 
     def _is_next(self, partition: int, offset: int) -> bool:
-        """Return whether these records follow what the target holds; if not, seek to those."""
+        """Return whether `offset` is the next to apply; if not, seek to the one that is."""
         claim = self._claims.get(partition)
         if claim is None:
             return False
@@ -240,7 +240,7 @@ class Worker:
         if offset == expected:
             return True
         if sought == -1:
-            self._checks.check_topic()  # the offset changed without a seek of this worker
+            self._checks.check_topic()  # Kafka moved the offset, not a seek of this worker
         if expected is not None and offset < expected:
             self._checks.check_log(partition, expected, claim.leader_epoch)
         elif sought == expected and self._checks.passes(partition, expected, offset):
@@ -255,7 +255,7 @@ class Worker:
 
     def _submit_portions(self, records: Mapping[int, Sequence[Message]]) -> None:
         for portion in record_portions(records, self._settings.max_bytes):
-            if self._stop.is_set():  # the next start reads the rest again
+            if self._stop.is_set():  # after a restart, the rest is read again
                 return
             self._submit(portion)
 
@@ -263,18 +263,18 @@ class Worker:
         messages = self._tombstones.select(records)
         free, held = self._retry_queue.split(messages)
         batch = self._prepare(free, polled=True)
-        self._collect()
+        self._finish_pending()
         self._retry_queue.hold(batch, held)
-        steps = [self._step(partition, part[-1]) for partition, part in records.items()]
+        steps = [self._advance(partition, part[-1]) for partition, part in records.items()]
         self._reporter.submitted(batch, records, len(messages))
         self._pending = self._writer.submit(self._write, batch, steps)
 
-    def _step(self, partition: int, last: Message) -> Advance:
+    def _advance(self, partition: int, last: Message) -> Advance:
         claim = self._claims[partition]
-        moved = Claim(claim.epoch, last.offset + 1, last.leader_epoch)
-        self._claims[partition] = moved
+        advanced = Claim(claim.epoch, last.offset + 1, last.leader_epoch)
+        self._claims[partition] = advanced
         return Advance(
-            partition, claim.epoch, claim.next_offset, moved.next_offset, moved.leader_epoch
+            partition, claim.epoch, claim.next_offset, advanced.next_offset, advanced.leader_epoch
         )
 
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
@@ -290,8 +290,8 @@ class Worker:
         deferred = self._retry_queue.record_committed(batch.dead_letters, batch.superseding)
         self._reporter.committed(batch, steps, deferred=deferred, started=started)
 
-    def _collect(self) -> None:
-        """Wait for the batch that is being written."""
+    def _finish_pending(self) -> None:
+        """Wait for the batch that is being written, then commit the offsets to Kafka as a copy."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._await(pending)
@@ -300,9 +300,9 @@ class Worker:
             )
 
     def _maintain(self) -> None:
-        self._collect()
-        self._maintained = time.monotonic()
-        # A data error does not block events.
+        self._finish_pending()
+        self._maintained_at = time.monotonic()
+        # A data error in maintenance must not block events.
         with log_errors(self._log, "maintenance_failed", EventError):
             self._in_background(
                 lambda: self._committer.maintain(self._settings.tombstone_retention)
@@ -311,8 +311,8 @@ class Worker:
             watch.maintain()
 
     def _retry_deferred(self) -> None:
-        """Retry deferred events, while no batch is being written that could overtake them."""
-        self._collect()
+        """Retry deferred events, while no batch that could overtake them is being written."""
+        self._finish_pending()
         claims = dict(self._claims)
         batch, _ = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
         self._reporter.retried(batch)
@@ -326,9 +326,9 @@ class Worker:
         """Wait for the writing thread; stay a member of the group meanwhile."""
         while True:
             try:
-                return future.result(timeout=_POLL)
+                return future.result(timeout=_POLL_SECONDS)
             except TimeoutError:
-                if future.done():  # it ended just now, or raised a TimeoutError itself
+                if future.done():  # the work ended just now, or raised a TimeoutError itself
                     return future.result()
                 self._stay_member()
 

@@ -35,8 +35,8 @@ DAMAGE: dict[str, Callable] = {
 
 @pytest.fixture
 def small_ranges(monkeypatch) -> None:
-    monkeypatch.setattr(chunks, "_FEWEST", 4)
-    monkeypatch.setattr(chunks, "_MOST", 4)
+    monkeypatch.setattr(chunks, "_MIN_ROWS", 4)
+    monkeypatch.setattr(chunks, "_MAX_ROWS", 4)
 
 
 @pytest.mark.usefixtures("small_ranges")

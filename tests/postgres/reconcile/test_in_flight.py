@@ -7,7 +7,7 @@ import pytest
 from sink_runner.kafka.feed import Bounds
 from sink_runner.reconcile import log_marker
 from sink_runner.reconcile.log_marker import LogMarker
-from sink_runner.reconcile.settlement import _ROUNDS
+from sink_runner.reconcile.settlement import _MAX_ROUNDS
 
 from .conftest import EverythingApplied
 from .test_comparing import found, people
@@ -47,7 +47,7 @@ def test_change_after_the_marker_does_not_count(people) -> None:
     report = people.reconcile("golden-records", applied=changes)
     assert (report.outcome, found(report)) == ("undecided", {})
     assert report.counts["pending"] == 1
-    assert changes.waits == _ROUNDS
+    assert changes.waits == _MAX_ROUNDS
     assert report.verified_through is None
 
 

@@ -49,8 +49,8 @@ def stock(pair, site, monkeypatch):
     )
     pair.warehouse.execute("GRANT SELECT ON places TO sink_reader")
     site.plugin("stock", PLUGIN)
-    monkeypatch.setattr(chunks, "_FEWEST", 3)
-    monkeypatch.setattr(chunks, "_MOST", 3)
+    monkeypatch.setattr(chunks, "_MIN_ROWS", 3)
+    monkeypatch.setattr(chunks, "_MAX_ROWS", 3)
     return pair
 
 

@@ -57,8 +57,8 @@ def test_time_and_sample_leave_verification_alone(people) -> None:
 
 
 def test_stopped_run_resumes_with_its_counts(people, monkeypatch) -> None:
-    monkeypatch.setattr(chunks, "_FEWEST", 10)
-    monkeypatch.setattr(chunks, "_MOST", 10)
+    monkeypatch.setattr(chunks, "_MIN_ROWS", 10)
+    monkeypatch.setattr(chunks, "_MAX_ROWS", 10)
     monkeypatch.setattr(run_module, "_PROGRESS_SECONDS", 0.0)
     stop = threading.Event()
     with people.parts("golden-records", stop=stop) as (parts, options):
@@ -83,9 +83,9 @@ def test_two_reconciliations_of_a_mapping_collide(people) -> None:
 
 
 def test_many_suspects_are_settled_in_portions(people, monkeypatch) -> None:
-    monkeypatch.setattr(run_module, "_MOST_SUSPECTS", 8)
-    monkeypatch.setattr(chunks, "_FEWEST", 4)
-    monkeypatch.setattr(chunks, "_MOST", 4)
+    monkeypatch.setattr(run_module, "_MAX_SUSPECTS", 8)
+    monkeypatch.setattr(chunks, "_MIN_ROWS", 4)
+    monkeypatch.setattr(chunks, "_MAX_ROWS", 4)
     people.citizen.execute("DELETE FROM profile_data")
     waits = EverythingApplied()
     report = people.reconcile("golden-records", applied=waits)

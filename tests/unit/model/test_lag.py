@@ -104,7 +104,7 @@ def test_clock_of_source_may_be_ahead(lag: Lag) -> None:
 def test_long_stop_needs_bounded_memory(
     lag: Lag, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_ENDS", 3)
+    monkeypatch.setattr(module, "_MAX_ENDS", 3)
     for end in range(1, 11):
         lag.note_ends({0: end})
         clock.now += 1

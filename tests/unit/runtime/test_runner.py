@@ -100,7 +100,7 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
                 for number, worker in enumerate(workers)
             ]
 
-        monkeypatch.setattr(runner, "_threads", threads)
+        monkeypatch.setattr(runner, "_make_threads", threads)
         return runner.run(settings, [])
 
     return run
