@@ -1,4 +1,4 @@
-"""A shop whose orders may come before their customers."""
+"""A shop as an example: the event of an order may arrive before the row of its customer."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -43,9 +43,10 @@ FOR EACH ROW EXECUTE FUNCTION written();
 
 
 class Shop:
-    """Orders on their way to a database that knows some of the customers."""
+    """A runner that writes orders; an order is deferred until the target has its customer."""
 
     another: Callable[[], "Shop"]
+    """Starts one more runner, which takes over the partition."""
 
     def __init__(self, postgres: Any, name: str) -> None:
         self.target = TargetHarness(
@@ -64,14 +65,14 @@ class Shop:
         return {row["id"]: row["note"] for row in self.target.rows()}
 
     def dead_letters(self, *columns: str) -> list[Any]:
-        found = [[row[column] for column in columns] for row in self.target.dead()]
-        return [row[0] if len(columns) == 1 else tuple(row) for row in found]
+        rows = [[row[column] for column in columns] for row in self.target.dead()]
+        return [row[0] if len(columns) == 1 else tuple(row) for row in rows]
 
     def statuses(self) -> list[str]:
         return self.dead_letters("status")
 
-    def crash(self, point: str) -> None:
-        """End the writing session at a given step of the next work."""
+    def crash_after(self, point: str) -> None:
+        """Terminate the writing session after this step of the next batch or retry."""
         committer, deferred = self.target.committer, self.target.waiting._deferred
         owner, name = {
             "taken": (deferred, "take"),
@@ -82,49 +83,48 @@ class Shop:
         }[point]
         original = getattr(owner, name)
 
-        def dies(*given: Any, **options: Any) -> Any:
-            done = original(*given, **options)
+        def call_and_crash(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
             setattr(owner, name, original)
-            self._kill()
+            self._terminate_session()
             if point == "committed":
                 raise RetriableError("the answer to the commit was lost")
-            return done
+            return result
 
-        setattr(owner, name, dies)
+        setattr(owner, name, call_and_crash)
 
-    def _kill(self) -> None:
+    def _terminate_session(self) -> None:
         pid = self.target.committer.session.open().info.backend_pid
         self.target.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
 
 @pytest.fixture
 def shop(postgres, site) -> Iterator[Shop]:
-    """Its events wait for older ones of their row: a column is written on insert only."""
-    yield from shops(postgres, site, MAPPING)
+    """Events are deferred behind older ones of their row: a column is written on insert only."""
+    yield from open_shops(postgres, site, MAPPING)
 
 
 @pytest.fixture
-def replacing(postgres, site) -> Iterator[Shop]:
-    """Its events carry the whole row, so they supersede older dead letters of their row."""
-    yield from shops(postgres, site, MAPPING.replace(ON_INSERT, ""))
+def superseding_shop(postgres, site) -> Iterator[Shop]:
+    """Events have the whole row, so they supersede older dead letters of their row."""
+    yield from open_shops(postgres, site, MAPPING.replace(ON_INSERT, ""))
 
 
-def shops(postgres, site, mapping: str) -> Iterator[Shop]:
+def open_shops(postgres, site, mapping: str) -> Iterator[Shop]:
     name = postgres.fresh_database(like="smart_citizen")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute(TABLES)
     site.plugin("orders", mapping.format(database=name))
-    made: list[Shop] = []
+    opened: list[Shop] = []
 
     def another() -> Shop:
-        """One more runner, which takes the partition over."""
-        made.append(Shop(postgres, name))
-        # What one has decoded the other can decode as well.
-        made[-1].target.samples._shapes = made[0].target.samples._shapes
-        made[-1].target.samples._decoded = made[0].target.samples._decoded
-        made[-1].another = another
-        return made[-1]
+        opened.append(Shop(postgres, name))
+        # The runners share the schema registry, so each decodes what another has encoded.
+        opened[-1].target.samples._shapes = opened[0].target.samples._shapes
+        opened[-1].target.samples._decoded = opened[0].target.samples._decoded
+        opened[-1].another = another
+        return opened[-1]
 
     yield another()
-    for one in made:
+    for one in opened:
         one.target.close()

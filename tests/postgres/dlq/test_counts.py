@@ -1,4 +1,4 @@
-"""An event that waits counts for the report once it is settled, and once."""
+"""Quality counts include a deferred event once, when it is replayed or expires."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,8 +16,8 @@ def counts(shop: Any) -> dict[tuple[str, str], int]:
 
 
 @pytest.fixture
-def waiting(shop: Any) -> Any:
-    """Two events that were given a default, wait and were tried again in vain."""
+def deferred(shop: Any) -> Any:
+    """Two deferred events with a default, whose retries have failed."""
     shop.send(create(id=1, note=None, customer="Anna"), create(id=2, note=None, customer="Maya"))
     for _ in range(3):
         shop.retry()
@@ -25,18 +25,18 @@ def waiting(shop: Any) -> Any:
     return shop
 
 
-def test_what_only_waits_counts_nothing(waiting: Any) -> None:
-    assert counts(waiting) == {}
+def test_deferred_event_is_not_counted(deferred: Any) -> None:
+    assert counts(deferred) == {}
 
 
-def test_a_default_counts_when_its_row_is_written(waiting: Any) -> None:
-    waiting.customer("Anna")
-    waiting.retry()
-    assert counts(waiting) == {("default", "first"): 1}
+def test_default_counts_when_its_row_is_written(deferred: Any) -> None:
+    deferred.customer("Anna")
+    deferred.retry()
+    assert counts(deferred) == {("default", "first"): 1}
 
 
-def test_what_never_came_breaks_the_rule_found(waiting: Any) -> None:
-    waiting.customer("Anna")
-    waiting.target.now += timedelta(hours=25)
-    waiting.retry()
-    assert counts(waiting) == {("default", "first"): 1, ("found", "customer"): 1}
+def test_expired_event_breaks_rule_found(deferred: Any) -> None:
+    deferred.customer("Anna")
+    deferred.target.now += timedelta(hours=25)
+    deferred.retry()
+    assert counts(deferred) == {("default", "first"): 1, ("found", "customer"): 1}

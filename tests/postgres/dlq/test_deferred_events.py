@@ -1,11 +1,11 @@
-"""Events that wait for a row they need: deferred in order and tried again in order."""
+"""Events that need a missing row are deferred, and retried in their order."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from sink_runner.dlq import retry_queue as waiting_module
+from sink_runner.dlq import retry_queue
 from sink_runner.dlq.deferred_events import DeferredEvents
 from sink_runner.errors import RetriableError
 from sink_runner.testing import NOW, Sample, create, delete
@@ -20,7 +20,7 @@ def order(identity: int, note: str, customer: str = "Anna") -> Sample:
 
 
 class TestOrder:
-    def test_what_needs_a_row_waits_for_it(self, shop: Any) -> None:
+    def test_event_is_deferred_until_its_row_exists(self, shop: Any) -> None:
         assert shop.send(order(1, "a")) == 0
         assert shop.retry() == 0
         assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"])
@@ -30,25 +30,25 @@ class TestOrder:
         assert shop.dead_letters("status", "attempts") == [("REPLAYED", 1)]
         assert shop.retry() == 0
 
-    def test_later_events_of_the_row_wait_behind_it(self, shop: Any) -> None:
+    def test_later_events_of_row_are_deferred_too(self, shop: Any) -> None:
         shop.customer("Maya")
         shop.send(order(1, "a"), order(1, "b", "Maya"))
         shop.send(order(1, "c", "Maya"))
-        gone = delete(id=1, note="c", customer="Maya")
-        shop.send(gone, order(1, "d", "Maya").at(NOW, position=2))
+        deletion = delete(id=1, note="c", customer="Maya")
+        shop.send(deletion, order(1, "d", "Maya").at(NOW, position=2))
         assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"] * 5)
         shop.customer("Anna")
         assert shop.retry() == 4
         assert (shop.notes(), shop.statuses()) == ({1: "d"}, ["REPLAYED"] * 5)
 
-    def test_rows_are_written_once_nothing_waits(self, shop: Any) -> None:
+    def test_row_without_deferred_events_is_written_directly(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         shop.customer("Anna")
         shop.retry()
         shop.send(order(1, "b"))
         assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["REPLAYED"])
 
-    def test_earlier_events_and_other_rows_go_on(self, shop: Any) -> None:
+    def test_earlier_events_and_other_rows_are_written(self, shop: Any) -> None:
         shop.customer("Maya")
         shop.send(order(1, "a", "Maya"), order(1, "b"), order(2, "c", "Maya"))
         shop.send(order(3, "d", "Maya"))
@@ -61,7 +61,7 @@ class TestOrder:
         assert shop.notes() == {2: "b"}
         assert shop.statuses() == ["PARKED", "REPLAYED", "PARKED", "PARKED"]
 
-    def test_row_is_stopped_again_by_next_that_waits(self, shop: Any) -> None:
+    def test_retry_stops_at_next_event_without_row(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b", "Maya"), order(1, "c"))
         shop.customer("Anna")
         shop.retry()
@@ -90,7 +90,7 @@ class TestFailures:
             ("PARKED", 0, "WaitingError", None),
         ]
 
-    def test_event_that_waits_too_long_is_dead(self, shop: Any) -> None:
+    def test_expired_event_becomes_dead_letter(self, shop: Any) -> None:
         shop.customer("Maya")
         shop.send(order(1, "a"), order(1, "b", "Maya"))
         shop.target.now += timedelta(hours=23)
@@ -102,8 +102,8 @@ class TestFailures:
         assert (status, kind) == ("OPEN", "ExpiredError")
         assert text == "gave up: lookup of column 'customer' found nothing"
 
-    def test_event_expires_only_after_tries_of_process(self, shop: Any) -> None:
-        """No runner ran for two days; the row that it needs is in the backlog."""
+    def test_event_expires_only_after_own_retries(self, shop: Any) -> None:
+        """After an outage of two days, the row that an event needs may still be in the backlog."""
         shop.send(order(1, "a"), order(2, "b", "Maya"))
         shop.target.now += timedelta(days=2)
         shop.retry()
@@ -114,7 +114,7 @@ class TestFailures:
         shop.retry()
         assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["REPLAYED", "OPEN"])
 
-    def test_event_behind_late_decision_does_not_expire(self, shop: Any) -> None:
+    def test_event_blocked_by_dead_letter_keeps_time(self, shop: Any) -> None:
         shop.customer("Anna")
         shop.send(order(1, "bad"), order(1, "b", "Maya"))
         shop.target.now += timedelta(days=2)
@@ -130,12 +130,14 @@ class TestFailures:
         shop.customer(SECRET)
         shop.retry()
         assert {"PARKED", "REPLAYED"} == set(shop.statuses())
-        dump = shop.target.admin.execute("SELECT dead_letter::text AS line FROM sink.dead_letter")
-        lines = [row["line"] for row in dump]
-        hidden = SECRET, SECRET.encode().hex()
-        assert not [line for line in lines if any(text in line for text in hidden)]
+        dead_letters = shop.target.admin.execute(
+            "SELECT dead_letter::text AS line FROM sink.dead_letter"
+        )
+        lines = [row["line"] for row in dead_letters]
+        secrets = SECRET, SECRET.encode().hex()
+        assert not [line for line in lines if any(text in line for text in secrets)]
 
-    def test_event_of_another_encryption_key_waits(self, shop: Any) -> None:
+    def test_event_of_another_encryption_key_stays_deferred(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b"))
         shop.customer("Anna")
         encryptor = shop.target.waiting._deferred._encryptor
@@ -145,14 +147,14 @@ class TestFailures:
         shop.target.waiting._deferred._encryptor = encryptor
         assert shop.retry() == 2
 
-    def test_a_database_that_does_not_answer_changes_nothing(self, shop: Any) -> None:
+    def test_outage_during_retry_changes_nothing(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         shop.customer("Anna")
 
-        def refuse(_: Any) -> Any:
+        def fail(_: Any) -> Any:
             raise RetriableError("not now")
 
-        prepare, shop.target.prepare = shop.target.prepare, refuse
+        prepare, shop.target.prepare = shop.target.prepare, fail
         with pytest.raises(RetriableError):
             shop.retry()
         shop.target.prepare = prepare
@@ -160,10 +162,10 @@ class TestFailures:
         assert shop.retry() == 1
 
 
-class TestTwoBatchesAtOnce:
-    """The next batch is decoded and routed while the one before it is being written."""
+class TestOverlappingBatches:
+    """The worker decodes a batch while the previous one is written."""
 
-    def test_what_first_defers_second_does_not_overtake(self, shop: Any) -> None:
+    def test_second_batch_follows_events_deferred_by_first(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
         first = target.prepare(target.waiting.split(target.messages(order(1, "a")))[0])
@@ -177,7 +179,7 @@ class TestTwoBatchesAtOnce:
         target.apply(second)
         assert (shop.notes(), shop.statuses()) == ({2: "c"}, ["PARKED", "PARKED"])
 
-    def test_and_second_own_keep_their_places_among_themselves(self, shop: Any) -> None:
+    def test_events_of_second_batch_keep_their_order(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
         target.waiting.split([])
@@ -192,8 +194,8 @@ class TestTwoBatchesAtOnce:
         assert shop.notes() == {1: "c"}
 
 
-class TestMany:
-    def test_a_long_line_keeps_its_order(self, shop: Any) -> None:
+class TestManyEvents:
+    def test_many_events_of_row_keep_order(self, shop: Any) -> None:
         count = 3 * DeferredEvents.at_once + 1
         shop.send(*(order(1, f"{number:02}") for number in range(count)))
         shop.customer("Anna")
@@ -204,8 +206,8 @@ class TestMany:
         assert seen == ["09", "19", "29", "30", "30"][: len(seen)]
         assert shop.statuses() == ["REPLAYED"] * count
 
-    def test_all_rows_have_their_turn(self, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(waiting_module, "_KEYS_AT_ONCE", 2)
+    def test_every_key_is_retried_in_turn(self, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(retry_queue, "_KEYS_AT_ONCE", 2)
         shop.send(*(order(number, "a", f"c{number}") for number in range(5)))
         shop.customer("c4")
         assert [shop.retry() for _ in range(3)] == [0, 0, 1]

@@ -1,4 +1,4 @@
-"""An event that fails holds up its key, until a person has decided; what comes later waits."""
+"""A dead letter blocks later events of its key until an operator replays or discards it."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ def shop(shop: Any) -> Any:
     return shop
 
 
-def decide(shop: Any, status: str, nth: int = 1) -> None:
-    """As `sink-runner dlq` does: it changes a status and nothing else."""
+def set_status(shop: Any, status: str, nth: int = 1) -> None:
+    """Change only the status of the nth dead letter, as `sink-runner dlq` does."""
     shop.target.admin.execute(
         "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
         "(SELECT dlq_id FROM sink.dead_letter ORDER BY dlq_id OFFSET %s LIMIT 1)",
@@ -29,44 +29,44 @@ def decide(shop: Any, status: str, nth: int = 1) -> None:
     )
 
 
-def drop_check(shop: Any) -> None:
+def drop_note_check(shop: Any) -> None:
     shop.target.admin.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")
 
 
-# "bad" is refused by the table, "z" by the mapping's own rule.
+# The table's constraint rejects "bad", the mapping's rule rejects "z".
 @pytest.mark.parametrize("bad", ["bad", "z"])
-class TestHolding:
-    def test_later_events_of_batch_and_of_others_wait(self, shop: Any, bad: str) -> None:
+class TestBlocking:
+    def test_later_events_of_key_are_deferred(self, shop: Any, bad: str) -> None:
         shop.send(order(1, "a"), order(1, bad), order(1, "c"), order(2, "d"))
         shop.send(order(1, "e"), order(2, "f"))
         shop.send(delete(id=1, note="e", customer="Anna"))
         assert shop.notes() == {1: "a", 2: "f"}
         assert shop.statuses() == ["OPEN", "PARKED", "PARKED", "PARKED"]
 
-    def test_one_that_fails_as_well_only_waits(self, shop: Any, bad: str) -> None:
+    def test_second_failing_event_is_deferred(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, bad), order(1, "c"))
         assert shop.statuses() == ["OPEN", "PARKED", "PARKED"]
 
-    def test_nothing_is_tried_again_before_a_decision(self, shop: Any, bad: str) -> None:
+    def test_open_dead_letter_is_not_retried(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"))
         for _ in range(3):
             assert shop.retry() == 0
         assert shop.dead_letters("status", "attempts") == [("OPEN", 0), ("PARKED", 0)]
         assert (shop.target.waiting.held, shop.target.waiting.keys) == (1, 0)
 
-    def test_discarded_event_lets_others_go_on(self, shop: Any, bad: str) -> None:
+    def test_discarded_dead_letter_unblocks_its_key(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"), order(1, "c"))
-        decide(shop, "DISCARDED")
+        set_status(shop, "DISCARDED")
         assert shop.retry() == 2
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["DISCARDED", "REPLAYED", "REPLAYED"])
         shop.send(order(1, "d"))
         assert shop.notes() == {1: "d"}
         assert shop.target.waiting.held == 0
 
-    def test_replayed_event_that_fails_is_open(self, shop: Any, bad: str) -> None:
+    def test_failed_replay_is_open_again(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"))
         for attempts in (1, 2):
-            decide(shop, "PARKED")
+            set_status(shop, "PARKED")
             assert shop.retry() == 0
             expected = [("OPEN", attempts), ("PARKED", 0)]
             assert shop.dead_letters("status", "attempts") == expected
@@ -74,20 +74,20 @@ class TestHolding:
         shop.send(order(1, "c"))
         assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "PARKED", "PARKED"])
 
-    def test_next_that_fails_holds_up_those_behind_it(self, shop: Any, bad: str) -> None:
+    def test_next_failing_event_blocks_its_key_again(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"), order(1, bad), order(1, "d"))
-        decide(shop, "DISCARDED")
+        set_status(shop, "DISCARDED")
         assert shop.retry() == 1
         assert shop.notes() == {1: "b"}
         assert shop.statuses() == ["DISCARDED", "REPLAYED", "OPEN", "PARKED"]
 
-    def test_another_runner_knows_of_it(self, shop: Any, bad: str) -> None:
+    def test_other_runner_defers_events_of_blocked_key(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad))
         other = shop.another()
         other.send(order(1, "b"), order(2, "c"))
         assert (other.notes(), other.statuses()) == ({2: "c"}, ["OPEN", "PARKED"])
 
-    def test_so_does_the_batch_that_was_decoded_meanwhile(self, shop: Any, bad: str) -> None:
+    def test_overlapping_batch_defers_events_of_blocked_key(self, shop: Any, bad: str) -> None:
         target, batches = shop.target, []
         for samples in ([order(1, bad)], [order(1, "b"), order(1, bad), order(2, "c")]):
             free, held = target.waiting.split(target.messages(*samples))
@@ -102,16 +102,16 @@ class TestReplaying:
     def test_events_are_applied_in_order_after_fix(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "bad"), order(1, "c"), order(1, "bad"))
         shop.send(order(1, "e"))
-        drop_check(shop)
-        decide(shop, "PARKED")
+        drop_note_check(shop)
+        set_status(shop, "PARKED")
         assert shop.retry() == 4
         written = shop.target.admin.execute("SELECT note FROM written ORDER BY n").fetchall()
         assert [row["note"] for row in written] == ["a", "bad", "c", "bad", "e"]
         assert shop.dead_letters("status", "attempts") == [("REPLAYED", 1)] * 4
 
-    def test_waiting_event_precedes_event_to_decide(self, shop: Any) -> None:
+    def test_deferred_event_precedes_open_dead_letter(self, shop: Any) -> None:
         shop.send(order(1, "a", "Maya"), order(1, "bad"), order(1, "c"))
-        decide(shop, "OPEN", nth=2)
+        set_status(shop, "OPEN", nth=2)
         assert shop.retry() == 0
         shop.customer("Maya")
         assert shop.retry() == 1
@@ -123,29 +123,29 @@ class TestReplaying:
         """A retry that always began with the first key would never reach the last."""
         prepare, tried = shop.target.prepare, set[int]()
 
-        def seen(messages: Any) -> Any:
+        def record_and_prepare(messages: Any) -> Any:
             tried.update(message.offset for message in messages)
             return prepare(messages)
 
         shop.send(*(order(number, "a", f"c{number}") for number in range(1_200)))
-        shop.target.prepare = seen
+        shop.target.prepare = record_and_prepare
         for _ in range(3):
-            shop.retry()  # reads the keys first
+            shop.retry()  # each retry first reloads the keys
         assert len(tried) == 1_200
 
-    def test_a_long_line_is_applied_by_and_by(self, shop: Any) -> None:
+    def test_many_events_are_applied_over_several_retries(self, shop: Any) -> None:
         shop.send(order(1, "bad"), *(order(1, f"{number:02}") for number in range(35)))
-        decide(shop, "DISCARDED")
+        set_status(shop, "DISCARDED")
         while shop.retry():
             pass
         assert shop.notes() == {1: "34"}
         assert shop.statuses() == ["DISCARDED"] + ["REPLAYED"] * 35
 
-    def test_a_deleted_row_does_not_come_back(self, shop: Any) -> None:
+    def test_replay_does_not_restore_deleted_row(self, shop: Any) -> None:
         shop.send(order(1, "bad").at(NOW, position=1))
         shop.send(delete(id=1, note="bad", customer="Anna").at(NOW, position=2))
-        drop_check(shop)
-        decide(shop, "PARKED")
+        drop_note_check(shop)
+        set_status(shop, "PARKED")
         shop.retry()
         assert (shop.notes(), shop.statuses()) == ({}, ["REPLAYED", "REPLAYED"])
 
@@ -155,8 +155,8 @@ class TestReplaying:
     [_KEYS, _KEYS_ANY, _OLDEST, _NEWEST, _COUNTS],
     ids=["keys", "keys of any status", "oldest", "newest", "counts"],
 )
-def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
-    """However many dead letters of the past the table has."""
+def test_blocking_dead_letters_are_found_by_index(shop: Any, query: str) -> None:
+    """The table contains 20,000 dead letters, most of them replayed."""
     shop.target.admin.execute(
         'INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, '
         "error_class, error_message, stack_trace, source_data, key_id, plugin_version, status) "
@@ -164,14 +164,14 @@ def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
         "CASE WHEN n % 100 = 0 THEN 'OPEN' ELSE 'REPLAYED' END FROM generate_series(1, 20000) n"
     )
     shop.target.admin.execute("ANALYZE sink.dead_letter")
-    given = {
+    parameters = {
         _KEYS: ("orders", [0]),
         _KEYS_ANY: ("orders", [0]),
         _OLDEST: ([0], [b"\0\0\0\x64"], "orders", 10),
         _NEWEST: ([0], [b"\0\0\0\x64"], "orders", 10),
         _COUNTS: ("orders",),
     }[query]
-    plan = shop.target.admin.execute(f"EXPLAIN {query}", given).fetchall()
+    plan = shop.target.admin.execute(f"EXPLAIN {query}", parameters).fetchall()
     text = "\n".join(row["QUERY PLAN"] for row in plan)
     assert "dead_letter_held" in text
     assert "Seq Scan" not in text

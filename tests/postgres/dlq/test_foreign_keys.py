@@ -1,4 +1,4 @@
-"""Rows that a foreign key refuses, because the row they refer to comes by another mapping."""
+"""Rows that violate a foreign key, because another mapping writes the row they refer to."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,14 +20,14 @@ def order(identity: int, note: str, position: int = 1, customer: str = "Anna") -
     return create(id=identity, note=note, customer=customer).at(NOW, position)
 
 
-@pytest.fixture(params=["shop", "replacing"])
+@pytest.fixture(params=["shop", "superseding_shop"])
 def any_shop(request: Any) -> Any:
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=TIMING)
 def shop(request: Any, any_shop: Any) -> Any:
-    """Orders refer to accounts, which another mapping writes: Anna's is 1, Maya's 2."""
+    """Orders refer to accounts, which another mapping writes: 1 of Anna, 2 of Maya."""
     any_shop.customer("Anna", 1)
     any_shop.customer("Maya", 2)
     any_shop.target.admin.execute(
@@ -39,20 +39,20 @@ def shop(request: Any, any_shop: Any) -> Any:
 
 
 def send(shop: Any, *samples: Sample) -> None:
-    """As the worker does: what only the commit refuses is tried again."""
+    """Apply the events as the worker does: a batch whose commit fails is applied again."""
     batch = shop.target.prepare(shop.target.messages(*samples))
     shop.target.waiting.hold(batch)
     try:
         shop.target.apply(batch)
-    except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
+    except Exception:  # noqa: BLE001 - the second attempt must succeed after any error
         shop.target.apply(batch)
 
 
-def account(shop: Any, number: int = 1) -> None:
+def insert_account(shop: Any, number: int = 1) -> None:
     shop.target.admin.execute("INSERT INTO accounts VALUES (%s)", (number,))
 
 
-def test_child_waits_for_its_parent(shop: Any) -> None:
+def test_child_is_deferred_until_its_parent_exists(shop: Any) -> None:
     send(shop, order(1, "a"), order(2, "b", 2, "Maya"))
     assert (shop.notes(), shop.statuses()) == ({2: "b"}, ["PARKED"])
     ((kind, state, text),) = shop.dead_letters("error_class", "sqlstate", "error_message")
@@ -60,12 +60,12 @@ def test_child_waits_for_its_parent(shop: Any) -> None:
     assert CONSTRAINT in text
     assert "public.orders" in text
     assert shop.retry() == 0
-    account(shop)
+    insert_account(shop)
     assert shop.retry() == 1
     assert (shop.notes(), shop.statuses()) == ({1: "a", 2: "b"}, ["REPLAYED"])
 
 
-def test_child_is_given_up_by_the_same_clock(shop: Any) -> None:
+def test_child_without_parent_expires(shop: Any) -> None:
     send(shop, order(1, "a"))
     shop.target.now += timedelta(hours=23)
     shop.retry()
@@ -82,7 +82,7 @@ def test_child_is_given_up_by_the_same_clock(shop: Any) -> None:
     assert CONSTRAINT in text
 
 
-def test_delete_waits_for_rows_that_refer_to_it(shop: Any) -> None:
+def test_delete_is_deferred_while_rows_refer(shop: Any) -> None:
     send(shop, order(2, "b", 1, "Maya"))
     shop.target.admin.execute(
         "CREATE TABLE lines (number int REFERENCES orders); INSERT INTO lines VALUES (2)"
@@ -101,13 +101,13 @@ def test_many_children_arrive_before_their_parents(shop: Any) -> None:
     send(shop, *(order(number, "a", number, f"c{number}") for number in range(10, 40)))
     assert shop.statuses() == ["PARKED"] * 30
     for number in range(10, 40, 2):
-        account(shop, number)
+        insert_account(shop, number)
     assert shop.retry() == 15
     assert set(shop.notes()) == set(range(10, 40, 2))
 
 
 def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
-    """A chunk that fails at its commit is tried again, by the same session's rules."""
+    """A chunk of a batch run whose commit fails is written again."""
     target = shop.target
     committer = Committer(
         "orders",
@@ -119,27 +119,27 @@ def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
     batch = target.prepare(target.messages(order(1, "a"), order(2, "b", 2, "Maya")))
     dead_letters: list[Any] = []
 
-    def chunk(connection: Any) -> int:
+    def write_chunk(connection: Any) -> int:
         dead_letters.clear()
         return committer.write(connection, batch.changes, dead_letters).rows
 
     try:
-        written = committer.transact(chunk)
-    except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
-        written = committer.transact(chunk)
+        written = committer.transact(write_chunk)
+    except Exception:  # noqa: BLE001 - the second attempt must succeed after any error
+        written = committer.transact(write_chunk)
     committer.session.close()
     assert (written, [dead_letter.status for dead_letter in dead_letters]) == (1, ["PARKED"])
     assert shop.notes() == {2: "b"}
 
 
 class TestOrder:
-    def test_later_event_waits_behind_child(self, shop: Any, request: Any) -> None:
+    def test_later_event_is_deferred_behind_child(self, shop: Any, request: Any) -> None:
         send(shop, order(1, "a"))
         send(shop, order(1, "b", 2, "Maya"))
-        if "replacing" in request.node.callspec.id:
+        if "superseding_shop" in request.node.callspec.id:
             assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED"])
             return
         assert (shop.notes(), shop.statuses()) == ({}, ["PARKED", "PARKED"])
-        account(shop)
+        insert_account(shop)
         shop.retry()
         assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["REPLAYED", "REPLAYED"])

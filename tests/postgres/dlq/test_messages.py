@@ -1,4 +1,4 @@
-"""A dead letter names the column, the lookup or the key that is at fault, and no value."""
+"""The message of a dead letter names the column or lookup that failed, and no value."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -63,12 +63,12 @@ def things(postgres: Any, site: Any) -> Iterator[TargetHarness]:
     made.close()
 
 
-def thing(number: int = 1, **changed: Any) -> Sample:
+def thing(number: int = 1, **changes: Any) -> Sample:
     row = dict.fromkeys(("note", "code", "price", "day", "data", "mark", "bits", "small"))
-    return create(**row | {"id": number} | changed)
+    return create(**row | {"id": number} | changes)
 
 
-def message(things: TargetHarness) -> str:
+def error_message(things: TargetHarness) -> str:
     (dead_letter,) = things.dead()
     return str(dead_letter["error_message"])
 
@@ -85,77 +85,77 @@ def message(things: TargetHarness) -> str:
         ("bits", "10101", "bit(3)"),
     ],
 )
-@pytest.mark.parametrize("beside", [0, 3])
+@pytest.mark.parametrize("other_rows", [0, 3])
 def test_refused_column_is_named(
-    things: TargetHarness, column: str, value: Any, type_: str, beside: int
+    things: TargetHarness, column: str, value: Any, type_: str, other_rows: int
 ) -> None:
-    things.send(*(thing(n) for n in range(10, 10 + beside)), thing(**{column: value}))
-    assert len(things.rows()) == beside
-    text = message(things)
+    things.send(*(thing(n) for n in range(10, 10 + other_rows)), thing(**{column: value}))
+    assert len(things.rows()) == other_rows
+    text = error_message(things)
     assert f"column {column!r}" in text
     assert type_ in text
     assert SECRET not in text
     assert value not in text
 
 
-def test_value_that_cannot_be_sent_is_named(things: TargetHarness) -> None:
+def test_column_of_unsendable_value_is_named(things: TargetHarness) -> None:
     things.send(thing(note=f"n\0{SECRET}"))
-    assert "column 'note'" in message(things)
-    assert SECRET not in message(things)
+    assert "column 'note'" in error_message(things)
+    assert SECRET not in error_message(things)
 
 
 @pytest.mark.parametrize(("note", "where"), [("map", "sink_map"), ("rule", "rule 'odd'")])
 def test_column_that_is_not_read_is_named(things: TargetHarness, note: str, where: str) -> None:
     things.send(thing(note=note))
-    text = message(things)
+    text = error_message(things)
     assert where in text
     assert "column 'colour' is not read by this mapping: add it to extra_columns" in text
 
 
 def test_name_computed_from_a_value_is_not_quoted(things: TargetHarness) -> None:
     things.send(thing(note="value", code="Za17"))
-    text = message(things)
+    text = error_message(things)
     assert "a column is not read by this mapping" in text
     assert "Za17" not in text
 
 
-def test_other_keys_are_not_quoted(things: TargetHarness) -> None:
+def test_key_of_unrelated_keyerror_is_not_quoted(things: TargetHarness) -> None:
     things.send(thing(note="other"))
-    assert "raised KeyError" in message(things)
-    assert SECRET not in message(things)
+    assert "raised KeyError" in error_message(things)
+    assert SECRET not in error_message(things)
 
 
 class TestLookups:
     @pytest.fixture
-    def ask(self, scratch: Any) -> Iterator[Any]:
+    def look_up(self, scratch: Any) -> Iterator[Any]:
         scratch.admin.execute(f"CREATE TABLE {scratch.schema}.hidden (a text, b text)".encode())
-        made = []
+        opened = []
 
-        def ask(query: str) -> Any:
+        def look_up(query: str) -> Any:
             column = Column("district", lookup=Lookup(query, "north"))
-            made.append(Lookups([column], {"north": scratch.dsn}))
-            return made[-1].resolve("district", {"x"})
+            opened.append(Lookups([column], {"north": scratch.dsn}))
+            return opened[-1].resolve("district", {"x"})
 
-        ask.schema = scratch.schema
-        yield ask
-        for one in made:
+        look_up.schema = scratch.schema
+        yield look_up
+        for one in opened:
             one.close()
 
-    def test_missing_table_names_the_lookup(self, ask: Any) -> None:
+    def test_missing_table_names_the_lookup(self, look_up: Any) -> None:
         with pytest.raises((ConfigError, FatalError), match="lookup of column 'district'"):
-            ask("SELECT a, b FROM nowhere WHERE a = ANY (%s)")
+            look_up("SELECT a, b FROM nowhere WHERE a = ANY (%s)")
 
-    def test_missing_grant_names_table_and_role(self, ask: Any) -> None:
+    def test_missing_grant_names_table_and_role(self, look_up: Any) -> None:
         with pytest.raises(ConfigError) as caught:
-            ask(f"SELECT a, b FROM {ask.schema}.hidden WHERE a = ANY (%s)")
+            look_up(f"SELECT a, b FROM {look_up.schema}.hidden WHERE a = ANY (%s)")
         text = str(caught.value)
         assert "lookup of column 'district'" in text
         assert "hidden" in text
         assert "sink_writer" in text
 
 
-class TestOwnCode:
-    def test_fault_of_the_route_stops_the_mapping(
+class TestBugs:
+    def test_bug_in_route_stops_mapping(
         self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         route = things.pipeline.compiled.route
@@ -168,7 +168,7 @@ class TestOwnCode:
         assert things.dead() == []
 
     @pytest.mark.parametrize("kind", [TypeError, AttributeError, KeyError])
-    def test_fault_of_the_writer_makes_no_dead_letter(
+    def test_bug_in_writer_causes_no_dead_letter(
         self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
     ) -> None:
         def fail(*_: Any, **__: Any) -> int:
@@ -179,7 +179,7 @@ class TestOwnCode:
             things.send(thing())
         assert (things.dead(), things.rows()) == ([], [])
 
-    def test_fault_of_function_of_mapping_is_its_own(self) -> None:
+    def test_error_of_convert_is_step_error(self) -> None:
         def convert(value: Any) -> Any:
             return value.nothing
 

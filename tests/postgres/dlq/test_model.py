@@ -1,4 +1,4 @@
-"""Whatever the order in which events and the rows they need come, and whatever dies meanwhile."""
+"""The target ends as a model expects, for random events, arrivals, crashes and takeovers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from sink_runner.testing import NOW, Sample, create, delete
 pytestmark = pytest.mark.postgres
 
 Spec = tuple[int, str, str]
-"""A key, a customer and what happens to the row."""
+"""The key of a row, its customer, and the kind of event."""
 
 CUSTOMERS = "ABC"
 EVENTS = st.lists(
     st.tuples(
         st.integers(1, 3),
         st.sampled_from(["known", *CUSTOMERS]),
-        st.sampled_from(["row", "row", "row", "bad", "gone"]),
+        st.sampled_from(["row", "row", "row", "bad", "delete"]),
     ),
     min_size=1,
     max_size=4,
@@ -32,8 +32,8 @@ POINTS = ["taken", "written", "recorded", "settled", "committed"]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), EVENTS),
-        st.tuples(st.just("send at once"), EVENTS, EVENTS),
-        st.tuples(st.just("arrives"), st.sampled_from(CUSTOMERS)),
+        st.tuples(st.just("send overlapping"), EVENTS, EVENTS),
+        st.tuples(st.just("add customer"), st.sampled_from(CUSTOMERS)),
         st.tuples(st.just("retry")),
         st.tuples(st.just("crash"), st.sampled_from(POINTS)),
         st.tuples(st.just("takeover")),
@@ -45,36 +45,38 @@ STEPS = st.lists(
 
 
 class Event(NamedTuple):
-    """What was sent: a row of its own number, which has this note, or its deletion."""
+    """A sent event: a row whose note is the event's number or `bad`, or a deletion."""
 
     number: int
     note: str
     key: int
     customer: str
-    what: str
+    kind: str
 
 
 class Ending(NamedTuple):
-    """How a row ended."""
+    """A possible final state of a row and its dead letters."""
 
     note: str | None = None
-    """None: there is no such row."""
-    kept: Mapping[str, int] = {"PARKED": 0, "OPEN": 0}
-    """How many of its events wait or failed."""
-    may: Sequence[str] = ()
-    """What may have been written on the way, in this order."""
+    """The note of the row; None if there is no row."""
+    dead_letters: Mapping[str, int] = {"PARKED": 0, "OPEN": 0}
+    """The numbers of its deferred and its failed events."""
+    may_write: Sequence[str] = ()
+    """The notes that may have been written before, in this order."""
 
     def with_dead_letter(self, status: str) -> "Ending":
-        return self._replace(kept={**self.kept, status: self.kept[status] + 1})
+        return self._replace(
+            dead_letters={**self.dead_letters, status: self.dead_letters[status] + 1}
+        )
 
 
-class Story:
-    """What was sent to and what arrived in a shop whose runners come and go."""
+class Scenario:
+    """The events sent to a shop, and the customers that its target has."""
 
     def __init__(self, shop: Any) -> None:
         self.shop = shop.another()
         self.sent: list[Event] = []
-        self.arrived = {"known"}
+        self.customers = {"known"}
         self.discarded: set[int] = set()
         self.shop.target.admin.execute(
             "TRUNCATE customers, orders, written, sink.dead_letter, sink.row_version"
@@ -86,25 +88,25 @@ class Story:
         return [self._sample(spec) for spec in specs]
 
     def _sample(self, spec: Spec) -> Sample:
-        key, customer, what = spec
+        key, customer, kind = spec
         number = len(self.sent) + 1
-        note = "bad" if what == "bad" else f"{number:03}"
+        note = "bad" if kind == "bad" else f"{number:03}"
         self.sent.append(Event(number, note, *spec))
-        make = delete if what == "gone" else create
+        make = delete if kind == "delete" else create
         return make(id=key, note=note, customer=customer).at(NOW, number)
 
     def send(self, specs: Sequence[Spec]) -> None:
-        samples, stood = self.samples(specs), self.shop.target.at
+        samples, position = self.samples(specs), self.shop.target.at
         try:
             self.shop.send(*samples)
         except RetriableError:
             self.takeover()
-            if self.shop.target.at == stood:  # nothing of it was committed
+            if self.shop.target.at == position:  # nothing was committed
                 self.shop.send(*samples)
 
-    def send_at_once(self, first: Sequence[Spec], second: Sequence[Spec]) -> None:
-        """As the worker does: the second is decoded while the first is being written."""
-        self.takeover()  # no crash of an earlier step is still to come
+    def send_overlapping(self, first: Sequence[Spec], second: Sequence[Spec]) -> None:
+        """Decode the second batch while the first is written, as the worker does."""
+        self.takeover()  # a new runner has no crash pending from an earlier step
         target = self.shop.target
         batches = []
         for specs in (first, second):
@@ -114,9 +116,9 @@ class Story:
             target.waiting.hold(batch, held)
             target.apply(batch)
 
-    def arrives(self, customer: str) -> None:
-        if customer not in self.arrived:
-            self.arrived.add(customer)
+    def add_customer(self, customer: str) -> None:
+        if customer not in self.customers:
+            self.customers.add(customer)
             self.shop.customer(customer)
 
     def retry(self) -> None:
@@ -126,7 +128,7 @@ class Story:
             self.takeover()
 
     def replay(self) -> None:
-        """As `sink-runner dlq replay` does it; what was bad is bad still."""
+        """Request replays as `sink-runner dlq replay` does; a bad row fails again."""
         self.shop.target.admin.execute(
             "UPDATE sink.dead_letter SET status = 'PARKED' WHERE status = 'OPEN'"
         )
@@ -139,22 +141,22 @@ class Story:
 
     def _number(self, dead_letter: Any) -> int:
         target = self.shop.target
-        place = dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]
-        value = target.encryptor.decrypt(dead_letter["source_data"], *place).value
+        position = dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]
+        value = target.encryptor.decrypt(dead_letter["source_data"], *position).value
         return target.samples._decoded[int.from_bytes(value[1:5])].lsn
 
     def crash(self, point: str) -> None:
-        self.shop.crash(point)
+        self.shop.crash_after(point)
 
     def takeover(self) -> None:
-        before, self.shop = self.shop, self.shop.another()
+        previous, self.shop = self.shop, self.shop.another()
         statuses = self.shop.statuses()
         with suppress(FencedError, RetriableError):
-            before.retry()
-        assert self.shop.statuses() == statuses, "a runner that was fenced off replayed"
-        before.target.close()
+            previous.retry()
+        assert self.shop.statuses() == statuses, "a fenced runner replayed an event"
+        previous.target.close()
 
-    def drain(self) -> None:
+    def retry_until_stable(self) -> None:
         self.takeover()
         while self.shop.target.waiting.keys:
             before = self.shop.statuses()
@@ -163,89 +165,98 @@ class Story:
                 break
 
     def endings(self, events: Sequence[Event]) -> list[Ending]:
-        """How a row may end, of which these are all events that were not discarded."""
-        found = [Ending()]
+        """Return the possible endings of a row with these events, without the discarded ones."""
+        endings = [Ending()]
         for event, after in pairwise([*events, None]):
-            ready = [ending for ending in found if self._is_ready(event, ending)]
-            found = [self._after(event, ending) for ending in found]
-            if event.what == "bad" and after and after.what == "gone":
-                found += ready  # in one batch a deletion stands for the row before it
-        return found
+            ready = [ending for ending in endings if self._is_ready(event, ending)]
+            endings = [self._apply(event, ending) for ending in endings]
+            if event.kind == "bad" and after and after.kind == "delete":
+                endings += ready  # in one batch, a deletion replaces the row before it
+        return endings
 
     def _is_ready(self, event: Event, ending: Ending) -> bool:
-        waits = ending.kept["PARKED"] or ending.kept["OPEN"]
-        return not waits and (event.what == "gone" or event.customer in self.arrived)
+        is_blocked = ending.dead_letters["PARKED"] or ending.dead_letters["OPEN"]
+        return not is_blocked and (event.kind == "delete" or event.customer in self.customers)
 
-    def _after(self, event: Event, ending: Ending) -> Ending:
+    def _apply(self, event: Event, ending: Ending) -> Ending:
         if not self._is_ready(event, ending):
             return ending.with_dead_letter("PARKED")
-        if event.what == "bad":
+        if event.kind == "bad":
             return ending.with_dead_letter("OPEN")
-        if event.what == "gone":
+        if event.kind == "delete":
             return ending._replace(note=None)
-        return ending._replace(note=event.note, may=[*ending.may, event.note])
+        return ending._replace(note=event.note, may_write=[*ending.may_write, event.note])
 
 
-class Replacing(Story):
-    """The same where a newer whole row supersedes older dead letters of its row."""
+class SupersedingScenario(Scenario):
+    """A scenario in which a newer whole row supersedes older dead letters of its row."""
 
     def endings(self, events: Sequence[Event]) -> list[Ending]:
-        ending, settled = Ending(), False
+        ending, is_superseded = Ending(), False
         for event in reversed(events):
-            arrived = event.customer in self.arrived
-            if event.what == "row" and arrived:
-                note = ending.note if settled else event.note
-                ending = ending._replace(note=note, may=[event.note, *ending.may])
-                settled = True
-            elif event.what == "gone":
-                settled = True
-            elif not settled:
-                ending = ending.with_dead_letter("OPEN" if arrived else "PARKED")
+            has_customer = event.customer in self.customers
+            if event.kind == "row" and has_customer:
+                note = ending.note if is_superseded else event.note
+                ending = ending._replace(note=note, may_write=[event.note, *ending.may_write])
+                is_superseded = True
+            elif event.kind == "delete":
+                is_superseded = True
+            elif not is_superseded:
+                ending = ending.with_dead_letter("OPEN" if has_customer else "PARKED")
         return [ending]
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_target_ends_as_if_events_kept_order(shop: Any, steps: Sequence[tuple[Any, ...]]) -> None:
-    story = Story(shop)
+    scenario = Scenario(shop)
     try:
         for name, *rest in steps:
-            getattr(story, name.replace(" ", "_"))(*rest)
-        story.drain()
-        check(story)
+            getattr(scenario, name.replace(" ", "_"))(*rest)
+        scenario.retry_until_stable()
+        check_endings(scenario)
     finally:
-        story.shop.target.close()
+        scenario.shop.target.close()
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_newest_applicable_row_stays(replacing: Any, steps: Sequence[tuple[Any, ...]]) -> None:
-    story = Replacing(replacing)
+def test_newest_applicable_row_stays(
+    superseding_shop: Any, steps: Sequence[tuple[Any, ...]]
+) -> None:
+    scenario = SupersedingScenario(superseding_shop)
     try:
         for name, *rest in steps:
-            getattr(story, name.replace(" ", "_"))(*rest)
-        story.drain()
-        check(story)
+            getattr(scenario, name.replace(" ", "_"))(*rest)
+        scenario.retry_until_stable()
+        check_endings(scenario)
     finally:
-        story.shop.target.close()
+        scenario.shop.target.close()
 
 
-def check(story: Story) -> None:
-    shop = story.shop
+def check_endings(scenario: Scenario) -> None:
+    shop = scenario.shop
     notes, written = shop.notes(), _written(shop)
-    kept = defaultdict(Counter)
+    dead_letters = defaultdict(Counter)
     unsettled = (
-        dead_letter for dead_letter in shop.target.dead() if dead_letter["status"] in Ending().kept
+        dead_letter
+        for dead_letter in shop.target.dead()
+        if dead_letter["status"] in Ending().dead_letters
     )
-    for dead_letter in unsettled:  # the payload of a settled one is gone
-        kept[story.sent[story._number(dead_letter) - 1].key][dead_letter["status"]] += 1
-    stayed = [event for event in story.sent if event.number not in story.discarded]
+    for dead_letter in unsettled:  # the payload of a settled one is deleted
+        dead_letters[scenario.sent[scenario._number(dead_letter) - 1].key][
+            dead_letter["status"]
+        ] += 1
+    remaining = [event for event in scenario.sent if event.number not in scenario.discarded]
     for key in range(1, 4):
-        endings = story.endings([event for event in stayed if event.key == key])
-        found = notes.get(key), {status: kept[key][status] for status in Ending().kept}
-        assert found in [(ending.note, ending.kept) for ending in endings]
-        assert all(one < other for one, other in pairwise(written[key])), "doubled or overtaken"
-        assert any(set(written[key]) <= set(ending.may) for ending in endings)
+        endings = scenario.endings([event for event in remaining if event.key == key])
+        found = (
+            notes.get(key),
+            {status: dead_letters[key][status] for status in Ending().dead_letters},
+        )
+        assert found in [(ending.note, ending.dead_letters) for ending in endings]
+        assert all(one < other for one, other in pairwise(written[key])), "repeated or reordered"
+        assert any(set(written[key]) <= set(ending.may_write) for ending in endings)
 
 
 def _written(shop: Any) -> dict[int, list[str]]:

@@ -29,12 +29,12 @@ def order(identity: int, note: str, position: int, customer: str = "Anna") -> Sa
 
 
 @pytest.fixture
-def shop(replacing: Any) -> Any:
-    replacing.customer("Anna")
-    return replacing
+def shop(superseding_shop: Any) -> Any:
+    superseding_shop.customer("Anna")
+    return superseding_shop
 
 
-def decide(shop: Any, status: str, nth: int = 1) -> None:
+def set_status(shop: Any, status: str, nth: int = 1) -> None:
     """Change a dead letter's status, as `sink-runner dlq` does."""
     shop.target.admin.execute(
         "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
@@ -47,7 +47,7 @@ def allow_bad_notes(shop: Any) -> None:
     shop.target.admin.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")
 
 
-# "bad" is refused by the table, "z" by the mapping's own rule.
+# The table's constraint rejects "bad", the mapping's rule rejects "z".
 @pytest.mark.parametrize("bad", ["bad", "z"])
 class TestNewerRow:
     def test_supersedes_dead_letter_of_earlier_batch(self, shop: Any, bad: str) -> None:
@@ -59,14 +59,14 @@ class TestNewerRow:
     def test_supersedes_dead_letter_of_same_batch(self, shop: Any, bad: str) -> None:
         shop.send(order(1, "a", 1), order(1, bad, 2), order(1, "c", 3), order(2, "d", 4))
         assert shop.notes() == {1: "c", 2: "d"}
-        # What only the table refuses is never sent to it: the newer row stands for both.
+        # Within a batch, only the newest row of a key is sent to the table.
         assert shop.statuses() == ([] if bad == "bad" else ["SUPERSEDED"])
 
-    def test_supersedes_one_that_was_isolated(self, shop: Any, bad: str) -> None:
+    def test_supersedes_dead_letter_of_isolated_row(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad, 1), order(2, bad, 2), order(1, "c", 3))
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "OPEN"])
 
-    def test_supersedes_all_older_ones(self, shop: Any, bad: str) -> None:
+    def test_supersedes_all_older_dead_letters(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad, 1))
         shop.send(order(1, bad, 2))
         shop.send(order(1, "c", 3, "Maya"))
@@ -79,39 +79,39 @@ class TestNewerRow:
         shop.send(order(1, "b", 3))
         assert shop.statuses() == ["SUPERSEDED", "OPEN"]
 
-    def test_that_fails_leaves_older_one_as_it_is(self, shop: Any, bad: str) -> None:
+    def test_failing_row_supersedes_nothing(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad, 1))
         shop.send(order(1, bad, 2))
         assert shop.statuses() == ["OPEN", "OPEN"]
         allow_bad_notes(shop)
-        decide(shop, "PARKED", nth=1)
+        set_status(shop, "PARKED", nth=1)
         shop.retry()
         expected = ["REPLAYED", "OPEN"] if bad == "bad" else ["OPEN", "OPEN"]
         assert shop.statuses() == expected
 
-    def test_delete_supersedes_too(self, shop: Any, bad: str) -> None:
+    def test_delete_supersedes_dead_letter(self, shop: Any, bad: str) -> None:
         shop.send(order(1, "a", 1))
         shop.send(order(1, bad, 2))
         shop.send(delete(id=1, note="x", customer="Anna").at(NOW, 3))
         assert (shop.notes(), shop.statuses()) == ({}, ["SUPERSEDED"])
 
-    def test_is_never_overwritten_by_replay_of_older(self, shop: Any, bad: str) -> None:
+    def test_replay_of_older_event_overwrites_nothing(self, shop: Any, bad: str) -> None:
         """The replay is requested while the newer row is in flight."""
         shop.send(order(1, bad, 1))
         allow_bad_notes(shop)
-        decide(shop, "PARKED")
+        set_status(shop, "PARKED")
         shop.send(order(1, "b", 2))
         assert shop.retry() == 0
         assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED"])
 
-    def test_of_another_runner_supersedes_as_well(self, shop: Any, bad: str) -> None:
+    def test_row_of_another_runner_supersedes(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad, 1))
         other = shop.another()
         other.send(order(1, "b", 2))
         assert (other.notes(), other.statuses()) == ({1: "b"}, ["SUPERSEDED"])
 
-    def test_decoded_meanwhile_supersedes_as_well(self, shop: Any, bad: str) -> None:
-        """The worker decodes a batch while the one before it is being written."""
+    def test_row_of_overlapping_batch_supersedes(self, shop: Any, bad: str) -> None:
+        """The worker decodes a batch while the previous one is written."""
         target, batches = shop.target, []
         for samples in ([order(1, bad, 1)], [order(1, "b", 2), order(2, "c", 3)]):
             free, held = target.waiting.split(target.messages(*samples))
@@ -130,7 +130,7 @@ class TestPartialRow:
         row = {"id": identity, "note": ABSENT, "customer": customer}
         return update(row, customer=customer).at(NOW, position)
 
-    def test_waits_behind_dead_letter(self, shop: Any) -> None:
+    def test_is_deferred_behind_dead_letter(self, shop: Any) -> None:
         shop.send(order(1, "a", 1))
         shop.send(order(1, "bad", 2), self.partial(1, 3))
         shop.send(self.partial(1, 4))
@@ -145,17 +145,17 @@ class TestPartialRow:
         shop.customer("Maya", 2)
         shop.send(order(1, "bad", 1), self.partial(1, 2, "Maya"))
         allow_bad_notes(shop)
-        decide(shop, "PARKED")
+        set_status(shop, "PARKED")
         while shop.retry():
             pass
         assert shop.target.rows("note", "customer") == [{"note": "bad", "customer": 2}]
         assert shop.statuses() == ["REPLAYED", "REPLAYED"]
 
-    def test_long_line_of_them_does_not_block_replay(self, shop: Any) -> None:
+    def test_many_partial_rows_do_not_block_replay(self, shop: Any) -> None:
         count = 3 * DeferredEvents.at_once
         shop.send(order(1, "bad", 1), *(self.partial(1, 2 + n) for n in range(count)))
         allow_bad_notes(shop)
-        decide(shop, "PARKED")
+        set_status(shop, "PARKED")
         for _ in range(count):
             shop.retry()
         assert shop.notes() == {1: "bad"}
@@ -174,14 +174,14 @@ class TestRetry:
         assert shop.retry() == 1
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "REPLAYED", "REPLAYED"])
 
-    def test_goes_on_beside_an_open_one(self, shop: Any) -> None:
+    def test_open_dead_letter_does_not_block_retry(self, shop: Any) -> None:
         shop.send(order(1, "bad", 1), order(1, "b", 2, "Maya"))
         assert shop.statuses() == ["OPEN", "PARKED"]
         shop.customer("Maya")
         assert shop.retry() == 1
         assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED", "REPLAYED"])
 
-    def test_that_fails_supersedes_nothing(self, shop: Any) -> None:
+    def test_failed_retry_supersedes_nothing(self, shop: Any) -> None:
         shop.send(order(1, "bad", 1), order(1, "bad", 2, "Maya"))
         shop.customer("Maya")
         shop.retry()
@@ -189,10 +189,10 @@ class TestRetry:
         shop.send(order(1, "c", 3))
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "SUPERSEDED"])
 
-    def test_of_older_leaves_newer_open_one(self, shop: Any) -> None:
+    def test_replay_of_older_leaves_newer_open(self, shop: Any) -> None:
         shop.send(order(1, "bad", 1), order(1, "z", 2))
         allow_bad_notes(shop)
-        decide(shop, "PARKED", nth=1)
+        set_status(shop, "PARKED", nth=1)
         assert shop.retry() == 1
         assert (shop.notes(), shop.statuses()) == ({1: "bad"}, ["REPLAYED", "OPEN"])
         shop.send(order(1, "c", 3))
@@ -207,17 +207,17 @@ class TestRetry:
         assert shop.statuses() == ["SUPERSEDED"] * (count - 1) + ["REPLAYED"]
 
 
-class TestWhichMappings:
+class TestCanSupersede:
     @staticmethod
     def mapping(**declared: Any) -> TableMapping:
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "source": "north.public.t",
             "target": "south.public.t",
             "key": ("id",),
             "conflict": source_wins(),
             "columns": (Column("id"), Column("v"), Column("at")),
         }
-        return TableMapping(**given | declared)
+        return TableMapping(**defaults | declared)
 
     @pytest.mark.parametrize(
         ("declared", "expected"),
@@ -247,7 +247,9 @@ class TestWhichMappings:
             ({"derived": Derived(key=("id",), group=("v",), select="")}, True),
         ],
     )
-    def test_replace_rows(self, declared: Any, *, expected: bool) -> None:
+    def test_mapping_that_writes_whole_rows_supersedes(
+        self, declared: Any, *, expected: bool
+    ) -> None:
         mapping = self.mapping(**declared)
         assert can_supersede(mapping, ("id",), decides_itself=False) is expected
         assert not can_supersede(mapping, ("id",), decides_itself=True)
@@ -255,9 +257,9 @@ class TestWhichMappings:
 
     def test_key_of_several_rows_supersedes_nothing(self) -> None:
         columns = {b"\0\0\0\0\1": ("id",), b"\0\0\0\0\2": ("family",)}
-        identifies = RowKeys(lambda key: columns[key[:5]], ("id",))
-        assert identifies(b"\0\0\0\0\1xyz")
-        assert not identifies(b"\0\0\0\0\2xyz")
+        identifies_one_row = RowKeys(lambda key: columns[key[:5]], ("id",))
+        assert identifies_one_row(b"\0\0\0\0\1xyz")
+        assert not identifies_one_row(b"\0\0\0\0\2xyz")
 
     def test_key_is_resolved_again_after_registry_fails(self) -> None:
         faults: list[Exception] = [RetriableError("away"), DecodeError("no record")]
@@ -267,6 +269,6 @@ class TestWhichMappings:
                 raise faults.pop(0)
             return ("id",)
 
-        identifies = RowKeys(columns_of, ("id",))
-        assert [identifies(bytes(5)) for _ in range(3)] == [False, False, False]
-        assert identifies(b"\0\0\0\0\1")
+        identifies_one_row = RowKeys(columns_of, ("id",))
+        assert [identifies_one_row(bytes(5)) for _ in range(3)] == [False, False, False]
+        assert identifies_one_row(b"\0\0\0\0\1")

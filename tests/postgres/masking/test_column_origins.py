@@ -1,4 +1,4 @@
-"""Where a query's values come from, as PostgreSQL reports it."""
+"""The source columns of a query's values are derived from what PostgreSQL reports."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def table(scratch: Any) -> Any:
 
 @pytest.fixture
 def origin(table: Any) -> Callable[..., Any]:
-    """The one origin of what a lookup finds, by its query."""
+    """Return a function that reads the only origin of the value that a lookup query returns."""
 
     def read(query: str, dsn: str = "", **declared: Any) -> Any:
         text = query.replace("{s}", table.schema)
@@ -32,13 +32,13 @@ def origin(table: Any) -> Callable[..., Any]:
             conflict=source_wins(),
             columns=(Column("id"), Column("found", "id", lookup=lookup)),
         )
-        (found,) = read_origins(mapping, {"north": dsn or table.dsn}).lookups["found"]
-        return found
+        (only_origin,) = read_origins(mapping, {"north": dsn or table.dsn}).lookups["found"]
+        return only_origin
 
     return read
 
 
-PLAIN = [
+DIRECT = [
     "SELECT id::text, mobile FROM {s}.t WHERE id = ANY (%s)",
     "SELECT id::text, mobile AS anything FROM {s}.t WHERE id = ANY (%s)",
     "SELECT x.id::text, x.a FROM (SELECT id, mobile AS a FROM {s}.t) x WHERE id = ANY (%s)",
@@ -72,7 +72,7 @@ COMPUTED = [
 ]
 
 
-@pytest.mark.parametrize("query", PLAIN)
+@pytest.mark.parametrize("query", DIRECT)
 def test_column_is_followed_through_the_query(origin: Any, table: Any, query: str) -> None:
     found = origin(query)
     assert found.path == (("north", table.schema, "t", "mobile"),)
@@ -87,7 +87,7 @@ def test_computed_value_has_no_column(origin: Any, query: str) -> None:
     assert "made_of=" in found.computed
 
 
-def view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
+def create_view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
     scratch.admin.execute(
         f"CREATE VIEW {scratch.schema}.{name} AS SELECT {columns} FROM {scratch.schema}.{of}"
     )
@@ -97,28 +97,29 @@ def view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
 THROUGH_VIEW = "SELECT id::text, copied FROM {s}.v WHERE id = ANY (%s)"
 
 
-def test_column_of_view_is_what_view_shows(origin: Any, table: Any) -> None:
-    view(table, "id, mobile AS inner_name", "inner_view")
-    view(table, "id, inner_name AS copied", of="inner_view")
+def test_column_is_followed_through_views(origin: Any, table: Any) -> None:
+    create_view(table, "id, mobile AS inner_name", "inner_view")
+    create_view(table, "id, inner_name AS copied", of="inner_view")
     found = origin(THROUGH_VIEW)
-    places = [("v", "copied"), ("inner_view", "inner_name"), ("t", "mobile")]
-    assert found.path == tuple(("north", table.schema, *place) for place in places)
+    columns = [("v", "copied"), ("inner_view", "inner_name"), ("t", "mobile")]
+    assert found.path == tuple(("north", table.schema, *column) for column in columns)
     assert found.computed == ""
 
 
 def test_expression_of_a_view_is_computed(origin: Any, table: Any) -> None:
-    view(table, "id, mobile || '' AS copied")
+    create_view(table, "id, mobile || '' AS copied")
     found = origin(THROUGH_VIEW)
     assert found.path == (("north", table.schema, "v", "copied"),)
     assert "made_of=" in found.computed
 
 
-def test_view_over_a_closed_schema_is_computed(origin: Any, table: Any) -> None:
-    """The reader may not look behind the view, so nothing is known of its columns."""
-    table.admin.execute(f"CREATE SCHEMA {table.schema}_closed")
-    table.admin.execute(f"CREATE TABLE {table.schema}_closed.t (id int, mobile text)")
+def test_view_over_unreadable_schema_is_computed(origin: Any, table: Any) -> None:
+    """The reader has no privilege on the view's schema, so the view's columns are unknown."""
+    table.admin.execute(f"CREATE SCHEMA {table.schema}_unreadable")
+    table.admin.execute(f"CREATE TABLE {table.schema}_unreadable.t (id int, mobile text)")
     table.admin.execute(
-        f"CREATE VIEW {table.schema}.v AS SELECT id, mobile AS copied FROM {table.schema}_closed.t"
+        f"CREATE VIEW {table.schema}.v AS "
+        f"SELECT id, mobile AS copied FROM {table.schema}_unreadable.t"
     )
     table.admin.execute(f"GRANT SELECT ON {table.schema}.v TO sink_writer")
     found = origin(THROUGH_VIEW)
@@ -126,14 +127,14 @@ def test_view_over_a_closed_schema_is_computed(origin: Any, table: Any) -> None:
     assert found.computed
 
 
-def test_declared_columns_stand_for_a_computed_value(origin: Any, table: Any) -> None:
+def test_declared_columns_replace_computed_value(origin: Any, table: Any) -> None:
     found = origin(COMPUTED[0], made_of=(f"north.{table.schema}.t.mobile",))
     assert found.path == (("north", table.schema, "t", "mobile"),)
     assert (found.type, found.computed) == ("text", "")
 
 
-def test_declared_columns_do_not_replace_a_known_one(origin: Any, table: Any) -> None:
-    found = origin(PLAIN[0], made_of=(f"north.{table.schema}.t.city",))
+def test_declared_columns_do_not_replace_known_origin(origin: Any, table: Any) -> None:
+    found = origin(DIRECT[0], made_of=(f"north.{table.schema}.t.city",))
     assert found.path == (("north", table.schema, "t", "mobile"),)
 
 
@@ -157,7 +158,7 @@ def test_table_column_is_its_own_origin(table: Any) -> None:
 
 
 def test_view_as_source_is_followed(table: Any) -> None:
-    view(table, "id, mobile AS copied")
+    create_view(table, "id, mobile AS copied")
     (copied,) = sources(table, source=f"north.{table.schema}.v")["copied"]
     assert [name.column for name in copied.path] == ["copied", "mobile"]
 
@@ -166,14 +167,16 @@ def test_batch_query_is_followed(table: Any) -> None:
     select = f"SELECT id, mobile AS copied, count(*) AS n FROM {table.schema}.t GROUP BY 1, 2"
     query = Query(select=select, made_of={"n": (f"north.{table.schema}.t.id",)})
     found = sources(table, query=query, streaming=False)
-    names = {name: [str(it.name.column) for it in origins] for name, origins in found.items()}
+    names = {
+        name: [str(origin.name.column) for origin in origins] for name, origins in found.items()
+    }
     assert names == {"id": ["id"], "copied": ["mobile"], "n": ["id"]}
-    assert not any(it.computed for origins in found.values() for it in origins)
-    (bare,) = sources(table, query=Query(select=select), streaming=False)["n"]
-    assert "column 'n' of the mapping's query is computed" in bare.computed
+    assert not any(origin.computed for origins in found.values() for origin in origins)
+    (undeclared,) = sources(table, query=Query(select=select), streaming=False)["n"]
+    assert "column 'n' of the mapping's query is computed" in undeclared.computed
 
 
-def test_reader_of_some_columns_is_enough(table: Any) -> None:
+def test_privilege_on_some_columns_is_enough(table: Any) -> None:
     table.admin.execute(f"REVOKE ALL ON {table.schema}.t FROM sink_writer")
     table.admin.execute(f"GRANT SELECT (id) ON {table.schema}.t TO sink_writer")
     assert sources(table) == {}

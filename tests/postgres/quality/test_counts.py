@@ -1,5 +1,4 @@
-"""What broke a rule is counted in the transaction that settles it: each event once, whatever
-becomes of the attempts to write it."""
+"""A broken rule is counted once per event, in the transaction that settles the event."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -36,7 +35,7 @@ GOOD = {"id": 1, "score": 1, "level": "HIGH"}
 
 
 class Sink(TargetHarness):
-    """A mapping with rules, and what has been counted for it."""
+    """A mapping with rules, and its quality counts."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
@@ -50,8 +49,8 @@ class Sink(TargetHarness):
         rows = self.admin.execute(query, (self.name, day)).fetchall()
         return {(row["rule"], row["column_name"]): row["rows"] for row in rows}
 
-    def attempt(self, *samples: Sample, again: bool = False, to: int = 100) -> int:
-        """Write without noting how far that came, as if the answer had been lost."""
+    def send_unacknowledged(self, *samples: Sample, again: bool = False, to: int = 100) -> int:
+        """Write without storing the new position, as if the response to the commit was lost."""
         batch = self.batch(*samples)
         return self.committer.apply(batch, [Advance(0, self.epoch, self.at, to)], again=again)
 
@@ -73,15 +72,15 @@ def make(postgres, site, scratch, scratch_database: str) -> Iterator[Callable[..
         sink.close()
 
 
-def person(number: int, **changed: Any) -> Sample:
-    return create(**GOOD | {"id": number} | changed)
+def person(number: int, **changes: Any) -> Sample:
+    return create(**GOOD | {"id": number} | changes)
 
 
-class TestWhatIsCounted:
-    def test_each_rule_by_its_column(self, make: Callable[..., Sink]) -> None:
+class TestCounts:
+    def test_each_rule_is_counted_by_column(self, make: Callable[..., Sink]) -> None:
         sink = make()
-        wrong = [{"score": -1}, {"score": 10}, {"score": 11}, {"level": "MID"}, {"id": None}]
-        rows = (GOOD | {"id": 2 + i} | change for i, change in enumerate(wrong))
+        invalid = [{"score": -1}, {"score": 10}, {"score": 11}, {"level": "MID"}, {"id": None}]
+        rows = (GOOD | {"id": 2 + i} | change for i, change in enumerate(invalid))
         sink.send(person(1), *(create(**row) for row in rows))
         assert sink.counts() == {
             ("minimum", "score"): 1,
@@ -91,23 +90,23 @@ class TestWhatIsCounted:
         }
         assert len(sink.rows()) == 1
 
-    def test_a_rule_of_the_row_has_no_column(self, make: Callable[..., Sink]) -> None:
+    def test_row_rule_is_counted_without_column(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=0), person(2))
         assert sink.counts() == {("level fits", ""): 1}
 
-    def test_a_default_counts_and_is_written(self, make: Callable[..., Sink]) -> None:
+    def test_default_is_counted_and_written(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=None), person(2, score=None, level=None), person(3))
         assert sink.counts() == {("default", "score"): 2, ("default", "level"): 1}
         assert [row["score"] for row in sink.rows()] == [5, 5, 1]
 
-    def test_what_is_sound_counts_nothing(self, make: Callable[..., Sink]) -> None:
+    def test_valid_row_is_not_counted(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1))
         assert sink.counts() == {}
 
-    def test_batches_of_one_day_add_up(self, make: Callable[..., Sink]) -> None:
+    def test_counts_of_a_day_add_up(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=None), person(2, score=99))
         sink.send(person(3, score=None))
@@ -117,15 +116,15 @@ class TestWhatIsCounted:
         assert sink.counts(-1) == {("default", "score"): 2, ("maximum", "score"): 1}
 
 
-class TestOnce:
-    sent = 0
+class TestEachEventCountsOnce:
+    next_id = 0
 
-    def test_default_of_event_that_breaks_rule_is_none(self, make: Callable[..., Sink]) -> None:
+    def test_default_of_invalid_row_is_not_counted(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=None, level="MID"))
         assert sink.counts() == {("one_of", "level"): 1}
 
-    def test_nor_is_that_of_row_that_target_refuses(self, make: Callable[..., Sink]) -> None:
+    def test_default_of_rejected_row_is_not_counted(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, level=None), person(2, score=7, level=None), person(3, score=7))
         assert sink.counts() == {("default", "level"): 1}
@@ -136,35 +135,35 @@ class TestOnce:
     def test_split_batch_counts_the_same(
         self, make: Callable[..., Sink], scores: list[int | None]
     ) -> None:
-        sink = self.known = getattr(self, "known", None) or make()
+        sink = self.shared_sink = getattr(self, "shared_sink", None) or make()
         before = sink.counts()
-        # What fails holds up its row, so each example has rows of its own.
-        first, self.sent = self.sent, self.sent + len(scores)
+        # A dead letter blocks its row, so each example uses new rows.
+        first, self.next_id = self.next_id, self.next_id + len(scores)
         sink.send(*(person(first + i, score=score) for i, score in enumerate(scores)))
         after = sink.counts()
         for rule, score in (("default", None), ("maximum", 99)):
             key = (rule, "score")
             assert after.get(key, 0) - before.get(key, 0) == scores.count(score)
 
-    def test_a_lost_answer_to_a_commit_counts_once(self, make: Callable[..., Sink]) -> None:
+    def test_unacknowledged_commit_is_counted_once(self, make: Callable[..., Sink]) -> None:
         sink = make()
-        sink.attempt(person(1, score=None), person(2, score=99))
-        assert sink.attempt(person(1, score=None), person(2, score=99), again=True) == 0
+        sink.send_unacknowledged(person(1, score=None), person(2, score=99))
+        assert sink.send_unacknowledged(person(1, score=None), person(2, score=99), again=True) == 0
         assert sink.counts() == {("default", "score"): 1, ("maximum", "score"): 1}
 
-    def test_a_connection_that_breaks_counts_nothing(self, make: Callable[..., Sink]) -> None:
+    def test_lost_connection_counts_nothing(self, make: Callable[..., Sink]) -> None:
         sink = make()
         batch = sink.batch(person(1, score=None), person(2, score=99))
         steps = [Advance(0, sink.epoch, sink.at, 5)]
         write = sink.committer._dead_letters.write
 
-        def broken(connection: Any, dead_letters: Any) -> None:
+        def write_and_disconnect(connection: Any, dead_letters: Any) -> None:
             write(connection, dead_letters)
             sink.admin.execute(
                 "SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid]
             )
 
-        sink.committer._dead_letters.write = broken
+        sink.committer._dead_letters.write = write_and_disconnect
         with pytest.raises(RetriableError):
             sink.committer.apply(batch, steps)
         assert sink.counts() == {}
@@ -172,34 +171,32 @@ class TestOnce:
         sink.committer.apply(batch, steps, again=True)
         assert sink.counts() == {("default", "score"): 1, ("maximum", "score"): 1}
 
-    def test_commit_that_fails_takes_counts_with_it(
-        self, make: Callable[..., Sink], scratch
-    ) -> None:
+    def test_failed_commit_counts_nothing(self, make: Callable[..., Sink], scratch) -> None:
         sink = make(
             "id int PRIMARY KEY, level text, "
             f"score int REFERENCES {scratch.schema}.t DEFERRABLE INITIALLY DEFERRED"
         )
         rows = person(1, level=None), person(2, score=8), person(3, score=99)
         with pytest.raises(RetriableError):
-            sink.attempt(*rows)
+            sink.send_unacknowledged(*rows)
         assert sink.counts() == {}
-        sink.attempt(*rows)
+        sink.send_unacknowledged(*rows)
         assert sink.counts() == {("default", "level"): 1, ("maximum", "score"): 1}
 
-    def test_one_who_lost_the_partition_counts_nothing(self, make: Callable[..., Sink]) -> None:
+    def test_fenced_runner_counts_nothing(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.committer.claim([0])
         with pytest.raises(FencedError):
-            sink.attempt(person(1, score=None), person(2, score=99))
+            sink.send_unacknowledged(person(1, score=None), person(2, score=99))
         assert sink.counts() == {}
 
 
-def test_two_runners_of_mapping_lose_nothing(make: Callable[..., Sink], scratch) -> None:
+def test_two_runners_of_mapping_lose_no_count(make: Callable[..., Sink], scratch) -> None:
     sink = make()
-    add = "SELECT rows FROM sink.quality_count WHERE mapping = %s FOR UPDATE"
+    lock_count = "SELECT rows FROM sink.quality_count WHERE mapping = %s FOR UPDATE"
     sink.send(person(1, score=None))
     with psycopg.connect(scratch.dsn) as other:
-        other.execute(add, (sink.name,))
+        other.execute(lock_count, (sink.name,))
         sink.committer.session.open().execute("SET lock_timeout = '100ms'")
         with pytest.raises(RetriableError, match="55P03"):
             sink.send(person(2, score=None))

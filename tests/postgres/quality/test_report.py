@@ -1,4 +1,4 @@
-"""``sink-runner quality``: its report of a target, and its exit code."""
+"""The report of `sink-runner quality`, and its exit code."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ NOW = datetime.now(UTC).replace(tzinfo=None)
 ROW = {"id": 1, "score": 1, "level": "LOW", "changed": NOW}
 
 
-class Place:
+class ReportedMapping:
     """A target table, the plugin that fills it and the command that reports on it."""
 
     def __init__(self, name: str, schema: str, sink: TargetHarness, call: Callable) -> None:
@@ -55,18 +55,20 @@ class Place:
         counts = self.report(*options)["counts"]
         return {(count["rule"], count["column"], count["rows"]) for count in counts}
 
-    def aged(self, days: float) -> None:
+    def send_old_row(self, days: float) -> None:
         self.sink.send(create(**ROW | {"id": 9, "changed": NOW - timedelta(days=days)}))
 
 
-Make = Callable[..., Place]
+Make = Callable[..., ReportedMapping]
 
 
 @pytest.fixture
 def make(postgres, site, scratch, configured: Callable, call: Callable) -> Iterator[Make]:
     sinks: list[TargetHarness] = []
 
-    def make(conflict: str = 'newest_wins("changed")', ddl: str = DDL, settings: str = "") -> Place:
+    def make_mapping(
+        conflict: str = 'newest_wins("changed")', ddl: str = DDL, settings: str = ""
+    ) -> ReportedMapping:
         scratch.table(ddl)
         name = f"people-{scratch.schema.replace('_', '-')}"
         site.plugin(name, CODE.format(schema=scratch.schema, conflict=conflict))
@@ -76,71 +78,69 @@ def make(postgres, site, scratch, configured: Callable, call: Callable) -> Itera
         sinks.append(
             TargetHarness(name, dsn=dsn, admin_dsn=postgres.dsn(scratch.admin.info.dbname))
         )
-        return Place(name, scratch.schema, sinks[-1], call)
+        return ReportedMapping(name, scratch.schema, sinks[-1], call)
 
-    yield make
+    yield make_mapping
     for sink in sinks:
         sink.close()
 
 
 class TestCounts:
     def test_rules_and_defaults_are_distinguished(self, make: Make) -> None:
-        place = make()
-        wrong = [{"score": 10}, {"score": 11}, {"score": 0, "level": None}]
-        place.sink.send(*(create(**ROW | {"id": i} | row) for i, row in enumerate(wrong)))
-        place.sink.send(create(**ROW | {"id": 9, "level": None}))
-        assert place.counts() == {
+        target = make()
+        invalid = [{"score": 10}, {"score": 11}, {"score": 0, "level": None}]
+        target.sink.send(*(create(**ROW | {"id": i} | row) for i, row in enumerate(invalid)))
+        target.sink.send(create(**ROW | {"id": 9, "level": None}))
+        assert target.counts() == {
             ("maximum", "score", 2),
             ("not both", "", 1),
             ("default", "level", 1),
         }
-        found = place.report()
+        found = target.report()
         assert (found["broken"], found["defaults"], found["open_dead_letters"]) == (3, 1, 3)
         assert found["counts"][0]["last"] == NOW.date().isoformat()
 
-    def test_days_before_the_last_ones_do_not_count(self, make: Make) -> None:
-        place = make()
+    def test_days_option_limits_counts(self, make: Make) -> None:
+        target = make()
         for days in (0, 1, 2):
-            place.sink.now = NOW - timedelta(days=days)
-            place.sink.send(create(**ROW | {"id": days, "score": 10}))
-        found = {place.counts("--days", days).pop()[2]: days for days in ("1", "2", "30")}
+            target.sink.now = NOW - timedelta(days=days)
+            target.sink.send(create(**ROW | {"id": days, "score": 10}))
+        found = {target.counts("--days", days).pop()[2]: days for days in ("1", "2", "30")}
         assert found == {1: "1", 2: "2", 3: "30"}
 
     def test_settled_and_deferred_events_are_not_open(self, make: Make) -> None:
-        place = make()
-        place.sink.send(*(create(**ROW | {"id": i, "score": 10}) for i in range(3)))
+        target = make()
+        target.sink.send(*(create(**ROW | {"id": i, "score": 10}) for i in range(3)))
         for status in ("DISCARDED", "PARKED"):
-            place.sink.admin.execute(
+            target.sink.admin.execute(
                 "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
                 "(SELECT min(dlq_id) FROM sink.dead_letter WHERE flow = %s AND status = 'OPEN')",
-                (status, place.name),
+                (status, target.name),
             )
-        found = place.report()
+        found = target.report()
         assert (found["open_dead_letters"], found["waiting"]) == (1, 1)
 
     def test_untouched_database_has_no_counts(
         self, make: Make, postgres, configured: Callable
     ) -> None:
-        place = make()
+        target = make()
         name = postgres.fresh_database("smart_citizen", migrated=False)
         with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
             admin.execute("DROP TABLE IF EXISTS sink.quality_count")
-            admin.execute(f"CREATE SCHEMA {place.schema}".encode())
-            admin.execute(f"CREATE TABLE {place.schema}.t ({DDL})".encode())
+            admin.execute(f"CREATE SCHEMA {target.schema}".encode())
+            admin.execute(f"CREATE TABLE {target.schema}.t ({DDL})".encode())
         dsn = postgres.dsn(name)
-        configured(place.name, more=f'[databases.south]\ndsn = "{dsn}"\nreader_dsn = "{dsn}"\n')
-        assert place.counts() == set()
+        configured(target.name, more=f'[databases.south]\ndsn = "{dsn}"\nreader_dsn = "{dsn}"\n')
+        assert target.counts() == set()
 
 
 class TestStale:
     @pytest.mark.parametrize(("days", "stale"), [(89.9, 0), (90.1, 1)])
-    def test_a_row_older_than_the_threshold_is_stale(
-        self, make: Make, days: float, stale: int
-    ) -> None:
-        place = make()
-        place.sink.send(create(**ROW))
-        place.aged(days)
-        assert place.report()["stale"] == {"column": "changed", "days": 90, "rows": stale, "of": 2}
+    def test_row_older_than_threshold_is_stale(self, make: Make, days: float, stale: int) -> None:
+        target = make()
+        target.sink.send(create(**ROW))
+        target.send_old_row(days)
+        assert target.report()["stale"] == {"column": "changed", "days": 90, "rows": stale, "of": 2}
 
     @pytest.mark.parametrize(
         ("settings", "stale"),
@@ -150,18 +150,18 @@ class TestStale:
             ("[quality.mappings.{name}]\nstale_after_days = 5.5", 1),
         ],
     )
-    def test_threshold_is_setting_of_all_or_of_one(
+    def test_threshold_is_set_globally_or_by_mapping(
         self, make: Make, settings: str, stale: int
     ) -> None:
-        place = make(settings=settings)
-        place.aged(6)
-        assert place.report()["stale"]["rows"] == stale
+        target = make(settings=settings)
+        target.send_old_row(6)
+        assert target.report()["stale"]["rows"] == stale
 
     @pytest.mark.parametrize("type_", ["date", "timestamptz"])
-    def test_whatever_type_the_time_has(self, make: Make, type_: str) -> None:
-        place = make(ddl=DDL.replace("timestamp", type_))
-        place.aged(91)
-        assert place.report()["stale"]["rows"] == 1
+    def test_every_time_type_can_be_stale(self, make: Make, type_: str) -> None:
+        target = make(ddl=DDL.replace("timestamp", type_))
+        target.send_old_row(91)
+        assert target.report()["stale"]["rows"] == 1
 
     @pytest.mark.parametrize(
         ("conflict", "type_"), [("source_wins()", "timestamp"), ('newest_wins("changed")', "text")]
@@ -169,59 +169,59 @@ class TestStale:
     def test_target_without_sync_time_has_no_freshness(
         self, make: Make, conflict: str, type_: str
     ) -> None:
-        place = make(conflict, DDL.replace("timestamp", type_))
-        place.aged(91)
-        assert place.report()["stale"] is None
+        target = make(conflict, DDL.replace("timestamp", type_))
+        target.send_old_row(91)
+        assert target.report()["stale"] is None
 
 
-class TestTheCommand:
+class TestCommand:
     def test_strict_fails_for_broken_rules_only(self, make: Make) -> None:
-        place = make()
-        place.sink.send(create(**ROW | {"level": None}))
-        assert place.call("quality", "--strict")[0] == 0
-        place.sink.send(create(**ROW | {"score": 10}))
-        assert [place.call("quality", *strict)[0] for strict in ([], ["--strict"])] == [0, 1]
+        target = make()
+        target.sink.send(create(**ROW | {"level": None}))
+        assert target.call("quality", "--strict")[0] == 0
+        target.sink.send(create(**ROW | {"score": 10}))
+        assert [target.call("quality", *strict)[0] for strict in ([], ["--strict"])] == [0, 1]
 
-    def test_the_table_for_people_holds_the_same(self, make: Make, monkeypatch) -> None:
+    def test_table_output_shows_the_same_counts(self, make: Make, monkeypatch) -> None:
         monkeypatch.setenv("COLUMNS", "160")
-        place = make()
-        place.sink.send(create(**ROW | {"score": 10}))
-        place.aged(91)
-        code, out, _ = place.call("quality", "--wide", place.name)
+        target = make()
+        target.sink.send(create(**ROW | {"score": 10}))
+        target.send_old_row(91)
+        code, out, _ = target.call("quality", "--wide", target.name)
         lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
         assert code == 0
-        assert [place.name, "1", "0", "1", "0", "1 of 1 (90 d)"] in lines
-        assert [place.name, "maximum", "score", "1", NOW.date().isoformat()] in lines
+        assert [target.name, "1", "0", "1", "0", "1 of 1 (90 d)"] in lines
+        assert [target.name, "maximum", "score", "1", NOW.date().isoformat()] in lines
 
     @pytest.mark.parametrize(
-        ("argv", "code", "said"),
+        ("argv", "code", "message"),
         [
             (["unknown"], 78, "plugin 'unknown' is not installed"),
             (["citizens"], 78, "plugin 'citizens' is off"),
             (["--days", "0"], 2, "Invalid value for '--days'"),
         ],
     )
-    def test_what_it_cannot_report_on_is_named(
-        self, make: Make, argv: list[str], code: int, said: str
+    def test_invalid_argument_is_named(
+        self, make: Make, argv: list[str], code: int, message: str
     ) -> None:
         found, _, err = make().call("quality", *argv)
         assert found == code
-        assert said in err
+        assert message in err
 
     def test_threshold_of_unknown_mapping_is_reported(self, make: Make) -> None:
-        place = make(settings="[quality.mappings.{name}s]\nstale_after_days = 5")
-        code, _, err = place.call("quality")
+        target = make(settings="[quality.mappings.{name}s]\nstale_after_days = 5")
+        code, _, err = target.call("quality")
         assert code == 78
-        assert f"did you mean '{place.name}'?" in err
+        assert f"did you mean '{target.name}'?" in err
 
     def test_unavailable_database_is_one_line(self, make: Make, tmp_path: Path) -> None:
-        place = make()
+        target = make()
         path = tmp_path / "sink-runner.toml"
         text = path.read_text().replace(
             "[databases.south]\ndsn = ", "[databases.south]\ndsn = 'host=127.0.0.1 port=1' #"
         )
         path.write_text(text)
-        code, _, err = place.call("quality")
+        code, _, err = target.call("quality")
         assert (code, len(err.splitlines())) == (1, 1)
         assert "no connection" in err
 

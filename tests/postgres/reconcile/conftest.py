@@ -22,8 +22,8 @@ from sink_runner.reconcile.suspect import Suspect
 from ..batch.conftest import Pair
 
 
-class EverythingApplied:
-    """In place of Debezium, Kafka and a runner: `meanwhile` is what they do until the marker."""
+class StubMarker:
+    """Replaces the log marker; `meanwhile` does what Debezium and a runner do until the marker."""
 
     def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.meanwhile = meanwhile
@@ -38,8 +38,8 @@ class EverythingApplied:
         return []
 
 
-class Reconciled(Pair):
-    """Runs batches and reconciles; columns of a test's own tables need no classification."""
+class ReconciledPair(Pair):
+    """Two databases with batch runs and reconciliations; columns need no classification."""
 
     def config(self, **batch: Any) -> Config:
         return replace(super().config(**batch), schema=Schema(strict=False))
@@ -53,27 +53,27 @@ class Reconciled(Pair):
         stop: threading.Event | None = None,
         **options: Any,
     ) -> Iterator[tuple[Parts, Options]]:
-        """Connect a mapping, `also` with these plugins in its chain; in full by default."""
+        """Open the parts of a reconciliation, a full one by default, with `also` in the chain."""
         installed = discovery.installed()
         for one in (name, *also):
             discovery.load(installed[one])
         plugins = discovery.usable([installed[one] for one in (name, *also)])
-        waits = applied or EverythingApplied()
+        marker = applied or StubMarker()
         is_full = not {"since", "sample", "full"} & options.keys()
-        chosen = Options(**{"full": is_full} | options)
+        merged_options = Options(**{"full": is_full} | options)
         with session.open_parts(
             plugins[0],
             plugins,
             self.config(),
-            chosen,
+            merged_options,
             stop=stop or threading.Event(),
-            make_marker=waits if callable(waits) else lambda *_: waits,
+            make_marker=marker if callable(marker) else lambda *_: marker,
         ) as parts:
-            yield parts, chosen
+            yield parts, merged_options
 
     def reconcile(self, name: str, *also: str, **options: Any) -> Report:
-        with self.parts(name, *also, **options) as (parts, chosen):
-            return reconcile(parts, chosen)
+        with self.parts(name, *also, **options) as (parts, merged_options):
+            return reconcile(parts, merged_options)
 
 
 def reconcile(parts: Parts, options: Options) -> Report:
@@ -81,7 +81,7 @@ def reconcile(parts: Parts, options: Options) -> Report:
 
 
 @pytest.fixture
-def pair(postgres) -> Iterator[Reconciled]:
-    made = Reconciled(postgres)
-    yield made
-    made.close()
+def pair(postgres) -> Iterator[ReconciledPair]:
+    opened = ReconciledPair(postgres)
+    yield opened
+    opened.close()

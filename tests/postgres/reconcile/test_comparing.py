@@ -1,4 +1,4 @@
-"""What a reconciliation finds, and what it must not."""
+"""A reconciliation reports missing, extra and different rows, and no equal ones."""
 
 import pytest
 
@@ -12,7 +12,7 @@ SELECT md5(n::text)::uuid, lpad(n::text, 12, '7'), 'Person ' || n, 'active', dat
   date '2020-01-01' + n
 FROM generate_series(%s::int, %s::int) n
 """
-TRIGGERS_OFF = "ALTER TABLE profile_data DISABLE TRIGGER USER"
+DISABLE_TRIGGERS = "ALTER TABLE profile_data DISABLE TRIGGER USER"
 
 
 @pytest.fixture
@@ -20,26 +20,26 @@ def people(pair):
     """Thirty masked people in both databases."""
     pair.warehouse.execute(PEOPLE, (1, 30))
     pair.run("golden-records", full=True)
-    pair.citizen.execute(TRIGGERS_OFF)
+    pair.citizen.execute(DISABLE_TRIGGERS)
     return pair
 
 
-def found(report) -> dict[str, int]:
+def count_differences(report) -> dict[str, int]:
     return {kind: report.counts[kind] for kind in Kind if report.counts[kind]}
 
 
-def test_equal_masked_rows_are_equal(people) -> None:
+def test_masked_rows_are_equal(people) -> None:
     report = people.reconcile("golden-records")
     assert report.outcome == "equal"
     assert report.counts["read"] == report.counts["keys"] == 30
-    assert found(report) == {}
+    assert count_differences(report) == {}
     assert report.verified_through is not None
 
 
 def test_missing_row_is_found(people) -> None:
     people.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 7'")
     report = people.reconcile("golden-records")
-    assert (report.outcome, found(report)) == ("different", {"missing": 1})
+    assert (report.outcome, count_differences(report)) == ("different", {"missing": 1})
 
 
 def test_different_row_names_its_columns(people) -> None:
@@ -48,23 +48,23 @@ def test_different_row_names_its_columns(people) -> None:
         "WHERE full_name = 'Person 7'"
     )
     report = people.reconcile("golden-records")
-    assert found(report) == {"different": 1}
+    assert count_differences(report) == {"different": 1}
     assert report.columns == {"city": 1, "jan_aadhaar": 1}
     assert not {"Elsewhere", "0000"} & {*report.json().split(), *"".join(report.lines()).split()}
 
 
 @pytest.mark.parametrize("key", ["0" * 32, "f" * 32, "5" * 32], ids=["first", "last", "between"])
-def test_extra_row_is_found_anywhere(people, key: str) -> None:
+def test_extra_row_is_found_at_any_key(people, key: str) -> None:
     people.citizen.execute(
         "INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at) "
         "VALUES (%s::uuid, gen_random_uuid(), 'Stranger', '2020-01-01')",
         (key,),
     )
-    assert found(people.reconcile("golden-records")) == {"extra": 1}
+    assert count_differences(people.reconcile("golden-records")) == {"extra": 1}
 
 
 def test_row_that_filter_removes_is_extra(people) -> None:
     people.warehouse.execute(
         "UPDATE golden_records SET status = 'merged' WHERE full_name = 'Person 7'"
     )
-    assert found(people.reconcile("golden-records")) == {"extra": 1}
+    assert count_differences(people.reconcile("golden-records")) == {"extra": 1}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .test_comparing import PEOPLE, found
+from .test_comparing import PEOPLE, count_differences
 
 pytestmark = pytest.mark.postgres
 
@@ -36,7 +36,7 @@ def test_derived_rows_are_compared_and_repaired(profiles) -> None:
         "UPDATE profile_summary SET family_id = gen_random_uuid() WHERE family_id = md5('3')::uuid"
     )
     report = profiles.reconcile("profiles")
-    assert found(report) == {"missing": 2, "different": 1, "extra": 1}
+    assert count_differences(report) == {"missing": 2, "different": 1, "extra": 1}
     assert report.columns == {"region": 1}
     repaired = profiles.reconcile("profiles", repair=True)
     assert (repaired.outcome, repaired.counts["repaired"]) == ("equal", 4)
@@ -46,6 +46,6 @@ def test_derived_rows_are_compared_and_repaired(profiles) -> None:
 
 
 def test_missing_candidate_is_found(profiles) -> None:
-    """Without its candidate a row is as derived; only the source knows of it."""
+    """The derived row fits the stored candidates; only the source shows the difference."""
     profiles.warehouse.execute("UPDATE profile_360 SET cluster_id = 'new' WHERE cluster_id = 'C1'")
-    assert found(profiles.reconcile("profiles")) == {"different": 1}
+    assert count_differences(profiles.reconcile("profiles")) == {"different": 1}

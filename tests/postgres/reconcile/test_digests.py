@@ -1,4 +1,4 @@
-"""Ranges whose digests are those that were equal are not read again; all others are."""
+"""A range is read again unless its digest is unchanged since its rows were equal."""
 
 import threading
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_unchanged_ranges_are_not_read(people) -> None:
 
 @pytest.mark.usefixtures("small_ranges")
 def test_damage_is_found_among_unchanged_ranges(people) -> None:
-    """The damage lasts until it is repaired, and no range hides another one's."""
+    """Damaged rows are found and repaired, however they are spread over the ranges."""
     people.reconcile("golden-records")
     numbers = st.dictionaries(st.integers(1, 30), st.sampled_from([*DAMAGE]), max_size=6)
     with people.parts("golden-records", full=False, repair=True) as (parts, options):
@@ -66,9 +66,9 @@ def test_damage_is_found_among_unchanged_ranges(people) -> None:
             for number, kind in damaged.items():
                 DAMAGE[kind](people, f"Person {number}")
             report = reconcile(parts, options)
-            wanted = [*damaged.values()]
+            expected = [*damaged.values()]
             for kind in (Kind.MISSING, Kind.EXTRA, Kind.DIFFERENT):
-                assert report.counts[kind] == wanted.count(kind), kind
+                assert report.counts[kind] == expected.count(kind), kind
             assert report.outcome == "equal"
             assert report.counts["read"] <= 5 * (len(damaged) + 16)
             for number in (number for number, kind in damaged.items() if kind == "extra"):
@@ -90,7 +90,7 @@ def test_full_run_reads_unchanged_ranges(people) -> None:
     assert people.reconcile("golden-records").counts["read"] == 30
 
 
-def test_another_version_makes_digests_void(people) -> None:
+def test_digests_of_another_version_are_ignored(people) -> None:
     """The version covers the columns, the plugins and the policies."""
     people.reconcile("golden-records")
     people.citizen.execute("UPDATE sink.reconcile_digest SET version = 'another'")
@@ -101,7 +101,9 @@ def test_stopped_run_keeps_its_ranges(people, monkeypatch, small_ranges) -> None
     stop = threading.Event()
     with people.parts("golden-records", full=False, stop=stop) as (parts, options):
         compare = parts.comparison.compare
-        monkeypatch.setattr(parts.comparison, "compare", lambda w: stop.set() or compare(w))
+        monkeypatch.setattr(
+            parts.comparison, "compare", lambda writes: stop.set() or compare(writes)
+        )
         assert reconcile(parts, options).outcome == "interrupted"
     report = people.reconcile("golden-records", full=False)
     assert (report.counts["read"], report.counts["unchanged"]) == (26, 4)

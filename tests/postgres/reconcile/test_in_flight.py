@@ -1,4 +1,4 @@
-"""Changes on their way are no differences, and what is not known is said."""
+"""Changes in flight are not reported as differences, but as pending."""
 
 import threading
 
@@ -9,8 +9,8 @@ from sink_runner.reconcile import log_marker
 from sink_runner.reconcile.log_marker import LogMarker
 from sink_runner.reconcile.settlement import _MAX_ROUNDS
 
-from .conftest import EverythingApplied
-from .test_comparing import found, people
+from .conftest import StubMarker
+from .test_comparing import count_differences, people
 
 pytestmark = pytest.mark.postgres
 __all__ = ["people"]
@@ -22,69 +22,69 @@ def rename_in_source(pair, name: str = "Renamed") -> None:
     pair.warehouse.execute(RENAME.format("golden_records", name, "updated_at").encode())
 
 
-def test_change_that_arrives_meanwhile_is_equal(people) -> None:
+def test_change_applied_before_marker_is_equal(people) -> None:
     rename_in_source(people)
     apply = RENAME.format("profile_data", "Renamed", "source_updated_at")
-    (stamped,) = people.warehouse.execute(
+    (updated_at,) = people.warehouse.execute(
         "SELECT updated_at FROM golden_records WHERE full_name = 'Renamed'"
     ).fetchone()
-    apply = apply.replace("2026-01-01", str(stamped))
-    arrives = EverythingApplied(lambda: people.citizen.execute(apply.encode()))
-    report = people.reconcile("golden-records", applied=arrives)
-    assert (report.outcome, arrives.waits) == ("equal", 1)
+    apply = apply.replace("2026-01-01", str(updated_at))
+    stub = StubMarker(lambda: people.citizen.execute(apply.encode()))
+    report = people.reconcile("golden-records", applied=stub)
+    assert (report.outcome, stub.waits) == ("equal", 1)
 
 
-def test_change_after_the_marker_does_not_count(people) -> None:
-    """The source row changes again and again: the target is late, and not wrong."""
+def test_change_after_marker_is_pending(people) -> None:
+    """The source row changes before each comparison, so the target is late but not different."""
     rename_in_source(people)
     names = iter("ABCDEFGH")
-    changes = EverythingApplied(
+    changes = StubMarker(
         lambda: people.warehouse.execute(
             f"UPDATE golden_records SET full_name = '{next(names)}' "
             f"WHERE gr_id = md5('7')::uuid".encode()
         )
     )
     report = people.reconcile("golden-records", applied=changes)
-    assert (report.outcome, found(report)) == ("undecided", {})
+    assert (report.outcome, count_differences(report)) == ("undecided", {})
     assert report.counts["pending"] == 1
     assert changes.waits == _MAX_ROUNDS
     assert report.verified_through is None
 
 
-def test_row_deleted_meanwhile_does_not_count(people) -> None:
+def test_row_deleted_before_marker_is_equal(people) -> None:
     people.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 7'")
     delete = "DELETE FROM golden_records WHERE full_name = 'Person 7'"
-    deletes = EverythingApplied(lambda: people.warehouse.execute(delete))
+    deletes = StubMarker(lambda: people.warehouse.execute(delete))
     assert people.reconcile("golden-records", applied=deletes).outcome == "equal"
 
 
-def test_row_inserted_meanwhile_is_not_extra(people) -> None:
-    """Inserted in both databases after the walk over the source."""
+def test_row_inserted_during_run_is_not_extra(people) -> None:
+    """The row is inserted into both databases after the source was read."""
     key = "'00000000-0000-0000-0000-000000000001'"
     people.citizen.execute(
         "INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at) "
         f"VALUES ({key}, gen_random_uuid(), 'New', '2020-01-01')".encode()
     )
-    inserts = EverythingApplied(
+    inserts = StubMarker(
         lambda: people.warehouse.execute(
             "INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at) "
             f"VALUES ({key}, 'New', 'active', '2020-01-01', '2020-01-01')".encode()
         )
     )
     report = people.reconcile("golden-records", applied=inserts)
-    assert found(report) == {}
+    assert count_differences(report) == {}
 
 
-def test_nothing_captured_means_not_applied(people) -> None:
-    """No slot is in use: idleness is not taken for having caught up."""
+def test_change_without_capture_is_pending(people) -> None:
+    """Without an active replication slot, an idle topic does not prove that all is applied."""
     rename_in_source(people)
-    report = people.reconcile("golden-records", applied=marker(people, {}))
+    report = people.reconcile("golden-records", applied=real_marker(people, {}))
     assert (report.outcome, report.counts["pending"]) == ("undecided", 1)
     assert any("no replication slot" in note and "Start Debezium" in note for note in report.notes)
 
 
-def marker(pair, ends: dict[int, int]):
-    """The real marker, with the topic's ends in place of Kafka."""
+def real_marker(pair, ends: dict[int, int]):
+    """Return a maker of real log markers that read these log ends instead of Kafka's."""
 
     def make(batch, _config, sessions):
         source, target = sessions
@@ -116,9 +116,9 @@ def test_marker_waits_for_all_offsets(people, monkeypatch, applied, reason) -> N
     monkeypatch.setattr(log_marker, "_STALLED_SECONDS", 0.1)
     people.citizen.execute(OFFSET, (applied,))
     rename_in_source(people)
-    report = people.reconcile("golden-records", applied=marker(people, {0: 5, 1: 0}))
+    report = people.reconcile("golden-records", applied=real_marker(people, {0: 5, 1: 0}))
     if reason is None:
-        assert found(report) == {"different": 1}
+        assert count_differences(report) == {"different": 1}
     else:
         assert report.counts["pending"] == 1
         assert any(reason in note and "no runner runs" in note for note in report.notes)
@@ -131,6 +131,6 @@ def test_unflushed_position_is_not_taken_as_applied(people, monkeypatch) -> None
     monkeypatch.setattr(log_marker, "_CAPTURE_SECONDS", 0.1)
     people.warehouse.execute("SET synchronous_commit = off")
     rename_in_source(people)
-    report = people.reconcile("golden-records", applied=marker(people, {}))
-    assert (found(report), report.counts["pending"]) == ({}, 1)
+    report = people.reconcile("golden-records", applied=real_marker(people, {}))
+    assert (count_differences(report), report.counts["pending"]) == ({}, 1)
     assert any("has not confirmed" in note for note in report.notes)

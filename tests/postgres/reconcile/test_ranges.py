@@ -1,4 +1,4 @@
-"""Any set of keys and any damage: exactly the damage is found, whatever the ranges are."""
+"""For random keys and damage, a reconciliation finds exactly the damaged rows."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ ROW = "INSERT INTO stock (shelf, id, at, n{0}) VALUES (%s, %s, timestamp '2020-0
 
 @pytest.fixture
 def stock(pair, site, monkeypatch):
-    """A table whose key each database sorts otherwise; ranges have three rows."""
+    """A table whose key the two databases sort differently; ranges have three rows."""
     for database, collation, more in (
         (pair.warehouse, '"und-x-icu"', "PRIMARY KEY (shelf, id)"),
         (pair.citizen, '"C"', "place int, PRIMARY KEY (shelf, id)"),
@@ -71,8 +71,8 @@ keys = st.tuples(
 damages = st.sampled_from(["none", "none", "none", "missing", "extra", "different", "later"])
 
 
-def test_exactly_the_damage_is_found(stock) -> None:
-    """A later version in the target is damage, too: nothing else writes this table."""
+def test_exactly_damaged_rows_are_found(stock) -> None:
+    """A later version in the target is a difference, because only the mapping writes the table."""
     with stock.parts("stock") as (parts, options):
 
         @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -89,27 +89,27 @@ def test_exactly_the_damage_is_found(stock) -> None:
             }
             fill(stock, source, target)
             report = reconcile(parts, options)
-            wanted = [*rows.values()]
+            expected = [*rows.values()]
             assert report.counts["read"] == len(source)
             assert report.counts["keys"] == len(target)
             assert [report.counts[kind] for kind in (Kind.MISSING, Kind.EXTRA, Kind.DIFFERENT)] == [
-                wanted.count("missing"),
-                wanted.count("extra"),
-                wanted.count("different") + wanted.count("later"),
+                expected.count("missing"),
+                expected.count("extra"),
+                expected.count("different") + expected.count("later"),
             ]
             assert report.is_equal is not bool(report.differences)
 
         check()
 
 
-def test_batch_only_mapping_waits_for_its_next_run(stock, site) -> None:
-    """A row that was written after the last batch run began is not a difference."""
+def test_row_after_last_batch_run_is_pending(stock, site) -> None:
+    """The mapping is not streamed, so a later row is copied by the next batch run."""
     nightly = 'streaming=False, schedules=(Schedule("0 0 * * *"),), columns=('
     site.plugin("nightly", PLUGIN.replace("columns=(", nightly, 1))
     fill(stock, {("a", 1): 1, ("a", 2): 2}, {})
-    never = stock.reconcile("nightly", applied=session.make_marker)
-    assert (never.counts["pending"], never.outcome) == (2, "undecided")
-    assert any("no batch run" in note for note in never.notes)
+    before_first_run = stock.reconcile("nightly", applied=session.make_marker)
+    assert (before_first_run.counts["pending"], before_first_run.outcome) == (2, "undecided")
+    assert any("no batch run" in note for note in before_first_run.notes)
     stock.run("nightly", full=True)
     stock.warehouse.execute("UPDATE stock SET n = 3, at = '2020-01-03' WHERE id = 1")
     stock.citizen.execute("DELETE FROM stock WHERE id = 2")
@@ -118,8 +118,8 @@ def test_batch_only_mapping_waits_for_its_next_run(stock, site) -> None:
     assert report.differences == 1
 
 
-def test_keys_that_the_mapping_makes_are_not_guessed(stock, site) -> None:
-    """Missing rows are found. The source cannot be queried by such a key, and the run says so."""
+def test_extra_rows_need_unchanged_key_columns(stock, site) -> None:
+    """With a converted key, missing rows are found, and a note says that extra ones are not."""
     shifted = PLUGIN.replace('Column("id")', 'Column("id", convert=lambda number: number + 100)')
     site.plugin("shifted", shifted)
     fill(stock, {("a", 1): 1, ("a", 2): 2}, {("a", 101): ("1 day", 1), ("x", 9): ("1 day", 9)})
@@ -128,8 +128,8 @@ def test_keys_that_the_mapping_makes_are_not_guessed(stock, site) -> None:
     assert any("not made of unchanged source columns" in note for note in report.notes)
 
 
-def test_changed_run_reads_what_changed(stock) -> None:
-    """A run with a difference in between leaves no gap. A lookup leaves digests out."""
+def test_incremental_run_reads_changed_rows(stock) -> None:
+    """A run with a difference does not move the start of the next run; a lookup has no digests."""
     add = "INSERT INTO stock VALUES ('a', %s, '2020-01-01', 1)"
     fill(stock, {("a", 1): 1, ("a", 2): 2}, {("a", 1): ("1 day", 1), ("a", 2): ("1 day", 2)})
     assert stock.reconcile("stock", full=False).counts["read"] == 2

@@ -1,8 +1,8 @@
-"""Repairs write the damaged rows and no other, and leave what the mapping does not own."""
+"""A repair writes only damaged rows, and keeps what the mapping must not change."""
 
 import pytest
 
-from .test_comparing import found, people
+from .test_comparing import count_differences, people
 
 pytestmark = pytest.mark.postgres
 __all__ = ["people"]
@@ -14,7 +14,7 @@ VALUES (gen_random_uuid(), gen_random_uuid(), 'Stranger', '2020-01-01')
 """
 
 
-def damage(pair) -> None:
+def damage_rows(pair) -> None:
     pair.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 3'")
     pair.citizen.execute("UPDATE profile_data SET city = 'Elsewhere' WHERE full_name = 'Person 7'")
     pair.citizen.execute(EXTRA)
@@ -26,22 +26,22 @@ def rows(pair) -> dict:
 
 def test_repair_touches_damaged_rows_only(people) -> None:
     before = rows(people)
-    damage(people)
+    damage_rows(people)
     report = people.reconcile("golden-records", repair=True)
-    assert found(report) == {"missing": 1, "different": 1, "extra": 1}
+    assert count_differences(report) == {"missing": 1, "different": 1, "extra": 1}
     assert (report.outcome, report.counts["repaired"]) == ("equal", 3)
     after = rows(people)
     assert after.keys() == before.keys()
     changed = {key for key in after if after[key] != before[key]}
     assert len(changed) == 2
     again = people.reconcile("golden-records")
-    assert (again.outcome, found(again)) == ("equal", {})
+    assert (again.outcome, count_differences(again)) == ("equal", {})
     masked = people.citizen.execute("SELECT jan_aadhaar FROM profile_data").fetchall()
     assert all(number.startswith("****-****-") for (number,) in masked)
 
 
-def test_repair_is_audited_and_marked(people) -> None:
-    damage(people)
+def test_repair_is_audited(people) -> None:
+    damage_rows(people)
     count = "SELECT count(*) FROM sink.audit_log"
     (before,) = people.citizen.execute(count).fetchone()
     people.reconcile("golden-records", repair=True)
@@ -50,7 +50,7 @@ def test_repair_is_audited_and_marked(people) -> None:
 
 
 def test_dry_run_writes_nothing(people) -> None:
-    damage(people)
+    damage_rows(people)
     before = rows(people)
     report = people.reconcile("golden-records", repair=True, dry_run=True)
     assert (report.outcome, report.counts["repaired"]) == ("different", 3)
@@ -60,14 +60,14 @@ def test_dry_run_writes_nothing(people) -> None:
 
 
 def test_reconciliation_without_repair_writes_nothing(people) -> None:
-    damage(people)
+    damage_rows(people)
     before = rows(people)
     assert people.reconcile("golden-records").differences == 3
     assert rows(people) == before
 
 
-def test_newer_target_row_is_left_to_the_guard(people) -> None:
-    """The conflict rule lets the later version stay, so a repair cannot bring the source's."""
+def test_newer_target_row_is_not_repaired(people) -> None:
+    """The conflict strategy keeps the later version, so the repair cannot replace it."""
     people.citizen.execute(
         "UPDATE profile_data SET city = 'Elsewhere', source_updated_at = '2030-01-01' "
         "WHERE full_name = 'Person 7'"

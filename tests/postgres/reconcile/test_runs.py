@@ -1,4 +1,4 @@
-"""What a run stores, where it resumes, and until when a mapping is verified."""
+"""A run stores its findings and its position, and the time until which a mapping is verified."""
 
 import threading
 from datetime import datetime
@@ -9,8 +9,8 @@ from sink_runner.batch.lock import BusyError
 from sink_runner.reconcile import chunks
 from sink_runner.reconcile import run as run_module
 
-from .conftest import EverythingApplied, reconcile
-from .test_comparing import found, people
+from .conftest import StubMarker, reconcile
+from .test_comparing import count_differences, people
 
 pytestmark = pytest.mark.postgres
 __all__ = ["people"]
@@ -18,7 +18,7 @@ __all__ = ["people"]
 DELETE = "DELETE FROM profile_data WHERE full_name = 'Person 7'"
 
 
-def verified(pair) -> datetime | None:
+def read_verified_through(pair) -> datetime | None:
     row = pair.citizen.execute("SELECT verified_through FROM sink.reconcile_state").fetchone()
     return row and row[0]
 
@@ -38,22 +38,22 @@ def test_findings_have_hashes_and_column_names(people) -> None:
     assert not any("Person" in text or "7777" in text for (text,) in stored)
 
 
-def test_verified_through_stays_at_a_difference(people) -> None:
+def test_difference_keeps_verified_through(people) -> None:
     people.reconcile("golden-records")
-    first = verified(people)
+    first = read_verified_through(people)
     people.citizen.execute(DELETE)
     assert people.reconcile("golden-records").verified_through is None
-    assert verified(people) == first
+    assert read_verified_through(people) == first
     people.reconcile("golden-records", repair=True)
-    assert verified(people) > first
+    assert read_verified_through(people) > first
 
 
-def test_time_and_sample_leave_verification_alone(people) -> None:
+def test_partial_run_keeps_verified_through(people) -> None:
     since = people.reconcile("golden-records", since=datetime.fromisoformat("2020-01-20"))
     assert since.counts["read"] == 12
     assert people.reconcile("golden-records", sample=100).counts["read"] == 30
     assert people.reconcile("golden-records", sample=0.0001).counts["read"] == 0
-    assert verified(people) is None
+    assert read_verified_through(people) is None
 
 
 def test_stopped_run_resumes_with_its_counts(people, monkeypatch) -> None:
@@ -64,30 +64,30 @@ def test_stopped_run_resumes_with_its_counts(people, monkeypatch) -> None:
     with people.parts("golden-records", stop=stop) as (parts, options):
         compare = parts.comparison.compare
 
-        def stop_after(writes):
+        def stop_and_compare(writes):
             stop.set()
             return compare(writes)
 
-        monkeypatch.setattr(parts.comparison, "compare", stop_after)
+        monkeypatch.setattr(parts.comparison, "compare", stop_and_compare)
         report = reconcile(parts, options)
     assert (report.outcome, report.counts["read"]) == ("interrupted", 10)
     people.citizen.execute(DELETE)
-    rest = people.reconcile("golden-records")
-    assert rest.counts["read"] == rest.counts["keys"] + 1 == 30
-    assert any("resumes" in note for note in rest.notes)
+    resumed = people.reconcile("golden-records")
+    assert resumed.counts["read"] == resumed.counts["keys"] + 1 == 30
+    assert any("resumes" in note for note in resumed.notes)
 
 
-def test_two_reconciliations_of_a_mapping_collide(people) -> None:
+def test_second_reconciliation_of_mapping_is_refused(people) -> None:
     with people.parts("golden-records"), pytest.raises(BusyError, match="golden-records"):
         people.reconcile("golden-records")
 
 
-def test_many_suspects_are_settled_in_portions(people, monkeypatch) -> None:
+def test_many_suspects_are_checked_in_portions(people, monkeypatch) -> None:
     monkeypatch.setattr(run_module, "_MAX_SUSPECTS", 8)
     monkeypatch.setattr(chunks, "_MIN_ROWS", 4)
     monkeypatch.setattr(chunks, "_MAX_ROWS", 4)
     people.citizen.execute("DELETE FROM profile_data")
-    waits = EverythingApplied()
-    report = people.reconcile("golden-records", applied=waits)
-    assert found(report) == {"missing": 30}
-    assert waits.waits == 4
+    stub = StubMarker()
+    report = people.reconcile("golden-records", applied=stub)
+    assert count_differences(report) == {"missing": 30}
+    assert stub.waits == 4

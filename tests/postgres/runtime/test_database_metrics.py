@@ -1,4 +1,4 @@
-"""The metrics that are read from the databases."""
+"""Metrics that are read from the control tables and replication slots of a database."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -63,8 +63,8 @@ _MAPPING = TableMapping(
 _MAINTENANCE = Scheduling(maintenance="0 2 * * SUN#1", maintenance_minutes=120)
 
 
-class Scene:
-    """A target database with something in every table, and its metrics."""
+class MetricsHarness:
+    """A target database, and the metrics that are read from it."""
 
     def __init__(self, postgres: Any) -> None:
         self.name = postgres.fresh_database(like="smart_citizen")
@@ -84,88 +84,93 @@ class Scene:
         self.admin.execute(FILL)
 
     def series(self, metric: str) -> dict[tuple[str, ...], float]:
-        """The series of a metric by the values of their labels."""
+        """Return the value of each series of a metric by its label values."""
         (family,) = (one for one in self.health.registry.collect() if one.name == metric)
         return {tuple(one.labels.values()): one.value for one in family.samples}
 
 
 @pytest.fixture
-def scene(postgres: Any) -> Iterator[Scene]:
-    made = Scene(postgres)
-    yield made
-    made.admin.close()
+def harness(postgres: Any) -> Iterator[MetricsHarness]:
+    opened = MetricsHarness(postgres)
+    yield opened
+    opened.admin.close()
 
 
-def test_control_tables_become_metrics(scene: Scene) -> None:
-    scene.fill()
+def test_control_tables_become_metrics(harness: MetricsHarness) -> None:
+    harness.fill()
     with capture_logs() as logs:
-        scene.metrics.observe()
+        harness.metrics.observe()
     assert logs == []
-    assert scene.series("sink_dead_letters_by_class") == {
+    assert harness.series("sink_dead_letters_by_class") == {
         ("orders", "open", "MaskError"): 2,
         ("orders", "parked", "WaitingError"): 1,
     }
-    assert scene.series("sink_conflicts") == {
+    assert harness.series("sink_conflicts") == {
         ("citizen", "orders", "data_conflict", "source_wins", "resolved"): 2,
         ("citizen", "orders", "deletion_conflict", "manual_review", "open"): 1,
     }
-    assert scene.series("sink_quality_hits") == {("orders", "maximum", "price"): 5}
+    assert harness.series("sink_quality_hits") == {("orders", "maximum", "price"): 5}
 
 
-def test_last_run_of_each_mode_counts(scene: Scene) -> None:
-    scene.fill()
-    scene.metrics.observe()
+def test_last_run_of_each_mode_is_exported(harness: MetricsHarness) -> None:
+    harness.fill()
+    harness.metrics.observe()
     full, between = ("orders", "full"), ("orders", "range")
-    assert scene.series("sink_batch_run_start_timestamp_seconds") == {full: 200, between: 300}
-    assert scene.series("sink_batch_run_end_timestamp_seconds") == {full: 230}
-    assert scene.series("sink_batch_run_outcome") == {(*full, "done"): 1, (*between, "running"): 1}
-    assert scene.series("sink_batch_run_rows") == {(*full, "read"): 4, (*full, "written"): 3}
+    assert harness.series("sink_batch_run_start_timestamp_seconds") == {full: 200, between: 300}
+    assert harness.series("sink_batch_run_end_timestamp_seconds") == {full: 230}
+    assert harness.series("sink_batch_run_outcome") == {
+        (*full, "done"): 1,
+        (*between, "running"): 1,
+    }
+    assert harness.series("sink_batch_run_rows") == {(*full, "read"): 4, (*full, "written"): 3}
 
 
-def test_only_current_schedules_are_due(scene: Scene) -> None:
+def test_only_current_schedules_are_due(harness: MetricsHarness) -> None:
     """The database keeps the schedules of removed mappings, and earlier times of the others."""
-    scene.fill()
-    scene.metrics.observe()
+    harness.fill()
+    harness.metrics.observe()
     full, changed = ("orders", "full"), ("orders", "changed")
-    assert scene.series("sink_schedule_failures") == {full: 2, changed: 0}
-    assert scene.series("sink_schedule_due_timestamp_seconds") == {
+    assert harness.series("sink_schedule_failures") == {full: 2, changed: 0}
+    assert harness.series("sink_schedule_due_timestamp_seconds") == {
         full: datetime(2026, 1, 4, 4, 30, tzinfo=UTC).timestamp(),
-        changed: datetime(2026, 1, 4, 4, tzinfo=UTC).timestamp(),  # maintenance ends
+        changed: datetime(2026, 1, 4, 4, tzinfo=UTC).timestamp(),  # the end of maintenance
     }
 
 
-def test_series_go_with_their_rows(scene: Scene) -> None:
-    scene.fill()
-    scene.metrics.observe()
-    scene.admin.execute("UPDATE sink.dead_letter SET status = 'REPLAYED'")
-    scene.metrics.observe()
-    assert scene.series("sink_dead_letters_by_class") == {}
+def test_series_disappear_with_their_rows(harness: MetricsHarness) -> None:
+    harness.fill()
+    harness.metrics.observe()
+    harness.admin.execute("UPDATE sink.dead_letter SET status = 'REPLAYED'")
+    harness.metrics.observe()
+    assert harness.series("sink_dead_letters_by_class") == {}
 
 
-def test_database_without_own_tables_has_slots(scene: Scene) -> None:
-    slot = f"slot_{scene.name}"[:63]
+def test_database_without_own_tables_has_slots(harness: MetricsHarness) -> None:
+    slot = f"slot_{harness.name}"[:63]
     create = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
-    scene.admin.execute(create, (slot,))
+    harness.admin.execute(create, (slot,))
     try:
-        scene.admin.execute("SELECT pg_logical_emit_message(true, 'test', repeat('x', 100000))")
-        scene.metrics.observe()
+        harness.admin.execute("SELECT pg_logical_emit_message(true, 'test', repeat('x', 100000))")
+        harness.metrics.observe()
         ours = ("citizen", slot)
-        assert scene.series("sink_replication_slot_active") == {ours: 0}
-        assert scene.series("sink_replication_slot_lag_bytes")[ours] >= 100_000
-        assert scene.series("sink_replication_slot_wal_held_bytes")[ours] >= 100_000
-        assert scene.series("sink_conflicts") == {}
+        assert harness.series("sink_replication_slot_active") == {ours: 0}
+        assert harness.series("sink_replication_slot_lag_bytes")[ours] >= 100_000
+        assert harness.series("sink_replication_slot_wal_held_bytes")[ours] >= 100_000
+        assert harness.series("sink_conflicts") == {}
     finally:
-        scene.admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+        harness.admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
 
 
-def test_database_that_is_away_has_no_series(scene: Scene) -> None:
-    scene.fill()
-    scene.metrics.observe()
-    nowhere = Dsn.of("host=127.0.0.1 port=1 dbname=none")
-    away = Database(dsn=nowhere, reader_dsn=nowhere)
-    scene.metrics._databases = {"citizen": away}
+def test_unavailable_database_has_no_series(harness: MetricsHarness) -> None:
+    harness.fill()
+    harness.metrics.observe()
+    unreachable = Dsn.of("host=127.0.0.1 port=1 dbname=none")
+    unavailable = Database(dsn=unreachable, reader_dsn=unreachable)
+    harness.metrics._databases = {"citizen": unavailable}
     with capture_logs() as logs:
-        scene.metrics.observe()
-        scene.metrics.observe()
-    assert scene.series("sink_conflicts") == {}
-    assert [line["event"] for line in logs] == ["metrics_read_failed"] * 2, "each role once"
+        harness.metrics.observe()
+        harness.metrics.observe()
+    assert harness.series("sink_conflicts") == {}
+    assert [line["event"] for line in logs] == ["metrics_read_failed"] * 2, (
+        "expected one line for each role"
+    )

@@ -176,12 +176,12 @@ class TestOwnership:
         worker, _, stop = harness.worker()
         claim = worker._committer.claim
 
-        def slow(partitions: set[int]) -> Any:
+        def claim_slowly(partitions: set[int]) -> Any:
             harness.broker.assign(one={0})
             time.sleep(0.5)
             return claim(partitions)
 
-        worker._committer.claim = slow
+        worker._committer.claim = claim_slowly
         with harness.run(worker, stop) as running:
             harness.wait_for([0])
         assert running.error is None

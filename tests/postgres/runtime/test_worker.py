@@ -165,12 +165,12 @@ def test_undecodable_record_does_not_stop_others(harness: Any) -> None:
 def test_stop_finishes_current_batch(harness: Any) -> None:
     inside = threading.Event()
 
-    def slow(_: Any) -> None:
+    def write_slowly(_: Any) -> None:
         inside.set()
         time.sleep(0.3)
 
     harness.broker.send(0, 0)
-    with harness.running(before_commit=slow) as running:
+    with harness.running(before_commit=write_slowly) as running:
         assert inside.wait(10)
         running.stop.set()
         running.join(10)

@@ -152,7 +152,7 @@ def test_deferred_events_do_not_count_as_lag(lookup_harness: Any) -> None:
     assert value("sink_applied_commit_timestamp_seconds", labels) == 9_999.0
 
 
-def test_lag_rises_while_target_is_away(harness: Any) -> None:
+def test_lag_rises_while_target_is_unavailable(harness: Any) -> None:
     """The batch in flight has the age of its oldest event's commit."""
     now, down = [10_000.0], [True]
     harness.health.clock = lambda: now[0]
@@ -211,7 +211,7 @@ def test_latency_is_split_by_stage(harness: Any) -> None:
 
 
 def test_outcomes_add_up_to_events_read(lookup_harness: Any) -> None:
-    """Superseded, unchanged, deferred, dead, of tombstones and of batches that are tried again."""
+    """Every outcome counts: superseded, deferred and dead events, tombstones, retried batches."""
     lookup_harness.known = {"a"}
     for _ in range(2):
         for number in range(12):

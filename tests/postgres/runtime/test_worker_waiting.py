@@ -112,11 +112,11 @@ def test_row_order_survives_crashes(lookup_harness: Any, seed: int) -> None:
     while len(lookup_harness.written_ids()) < 40:
         worker, _, stop = lookup_harness.worker(before_commit=crash, max_records=rng.randint(1, 3))
         with lookup_harness.run(worker, stop) as running:
-            until = time.monotonic() + rng.random() / 4
+            deadline = time.monotonic() + rng.random() / 4
             while (
                 running.is_alive()
                 and len(lookup_harness.written_ids()) < 40
-                and time.monotonic() < until
+                and time.monotonic() < deadline
             ):
                 time.sleep(0.005)
         assert running.error is None or isinstance(running.error, RuntimeError)

@@ -1,8 +1,8 @@
-"""Every type in every shape, by batch: what is in the source is in the target, as text.
+"""A batch run copies values of every type and shape, so that their texts are equal.
 
-Each group of types is a table with a column for each type and shape; each row holds one literal
-of every column.  A run inserts the rows, the next one finds nothing to write, one more carries
-every value's other spelling or next literal, and the last one removes the rows.
+Each group of types has a table with a column for each type and shape; a row has one literal of
+every column. The first run inserts the rows, the second one writes nothing, the third one copies
+another literal of every value, and the last one removes the rows.
 """
 
 import base64
@@ -32,8 +32,8 @@ from ...support.type_values import EXTENSION_NAMES, TYPES, TypeValues
 
 pytestmark = pytest.mark.postgres
 
-_PER_TABLE = 8  # types; each has seven shapes, and a mapping has at most 63 columns
-GROUPS = [TYPES[at : at + _PER_TABLE] for at in range(0, len(TYPES), _PER_TABLE)]
+_TYPES_PER_TABLE = 8  # each has seven shapes, and a mapping has at most 63 columns
+GROUPS = [TYPES[at : at + _TYPES_PER_TABLE] for at in range(0, len(TYPES), _TYPES_PER_TABLE)]
 ALL_NULL = 1000
 PLUGIN = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
@@ -49,7 +49,7 @@ def sink_mapping():
 
 
 class Databases:
-    """A source and a target with all the types, and the batch form between them."""
+    """A source and a target database with all types, and batch runs between them."""
 
     def __init__(self, postgres: Any) -> None:
         self._postgres = postgres
@@ -60,7 +60,7 @@ class Databases:
             psycopg.connect(postgres.dsn(name), autocommit=True) for name in self._names.values()
         )
         for database in (self.source, self.target):
-            self.execute(database, *self._types())
+            self.execute(database, *self._type_statements())
 
     @staticmethod
     def execute(database: psycopg.Connection, *statements: str) -> None:
@@ -68,15 +68,15 @@ class Databases:
             database.execute(statement.encode())
 
     @staticmethod
-    def _types() -> list[str]:
-        made = ["CREATE SCHEMA matrix", "CREATE SCHEMA extensions"]
-        made += ["GRANT USAGE ON SCHEMA matrix, extensions TO sink_reader, sink_writer"]
-        made += ["SET search_path = matrix, extensions"]
-        made += [f"CREATE EXTENSION {name} SCHEMA extensions" for name in EXTENSION_NAMES]
+    def _type_statements() -> list[str]:
+        statements = ["CREATE SCHEMA matrix", "CREATE SCHEMA extensions"]
+        statements += ["GRANT USAGE ON SCHEMA matrix, extensions TO sink_reader, sink_writer"]
+        statements += ["SET search_path = matrix, extensions"]
+        statements += [f"CREATE EXTENSION {name} SCHEMA extensions" for name in EXTENSION_NAMES]
         for values in TYPES:
-            made += [values.setup] if values.setup else []
-            made += domains(values)
-        return made
+            statements += [values.setup] if values.setup else []
+            statements += domains(values)
+        return statements
 
     @cached_property
     def config(self) -> Config:
@@ -112,9 +112,9 @@ class Databases:
 
 @pytest.fixture(scope="module")
 def databases(postgres) -> Iterator[Databases]:
-    made = Databases(postgres)
-    yield made
-    made.close()
+    opened = Databases(postgres)
+    yield opened
+    opened.close()
 
 
 class Table:
@@ -141,36 +141,38 @@ class Table:
         shaped = [shaped_literal(values, shape, one, plain[0]) for one in plain]
         return [*shaped, *empty_literals(shape), *bounded_literals(values, shape)]
 
-    def others(self, column: str) -> dict[str, str]:
-        """For each literal another one: its other spelling where it has one, else the next."""
+    def replacements(self, column: str) -> dict[str, str]:
+        """Return another literal for each one: an equal value if there is one, else the next."""
         values, shape = self._cells[column]
         literals = self.literals(column)
-        found = dict(zip(literals, [*literals[1:], literals[0]], strict=True))
+        replacements = dict(zip(literals, [*literals[1:], literals[0]], strict=True))
         first = values.all_literals()[0]
         for pair in values.equal_pairs:
             one, other = (shaped_literal(values, shape, literal, first) for literal in pair)
-            found |= {one: other, other: one}
-        return found
+            replacements |= {one: other, other: one}
+        return replacements
 
     def insert(self) -> None:
         rows = max(len(self.literals(column)) for column in self._cells)
         for number in range(rows):
-            self._put(number, {c: self._nth(c, number) for c in self._cells})
+            self._insert_row(number, {c: self._literal(c, number) for c in self._cells})
         self._databases.execute(
             self._databases.source, f"INSERT INTO {self.name} VALUES ({ALL_NULL})"
         )
 
-    def respell(self) -> None:
+    def replace_values(self) -> None:
         rows = max(len(self.literals(column)) for column in self._cells)
         self._databases.execute(self._databases.source, f"TRUNCATE {self.name}")
         for number in range(rows):
-            self._put(number, {c: self.others(c)[self._nth(c, number)] for c in self._cells})
+            self._insert_row(
+                number, {c: self.replacements(c)[self._literal(c, number)] for c in self._cells}
+            )
 
-    def _nth(self, column: str, number: int) -> str:
+    def _literal(self, column: str, number: int) -> str:
         literals = self.literals(column)
         return literals[number % len(literals)]
 
-    def _put(self, number: int, row: dict[str, str]) -> None:
+    def _insert_row(self, number: int, row: dict[str, str]) -> None:
         values = ", ".join(map(literal_sql, row.values()))
         names = ", ".join(f'"{name}"' for name in row)
         self._databases.execute(
@@ -188,7 +190,7 @@ class Table:
         }
 
     def differences(self) -> dict[tuple[int, str], tuple[Any, Any]]:
-        """The cells that differ, as the source has them and as the target has them."""
+        """Return the source's and the target's text of each cell that differs."""
         source, target = (
             self.texts(database) for database in (self._databases.source, self._databases.target)
         )
@@ -200,13 +202,13 @@ class Table:
 
 
 def is_clean(report: Report) -> bool:
-    """Whether every row was written and the check after the run compared some and found none."""
+    """Whether all rows were written, and the check after the run found no different row."""
     fields = report.checks["fields"]
     return report.is_good(0) and fields["different"] == 0 and fields["compared"] > 0
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0].name)
-def test_every_value_of_every_shape_arrives(databases: Databases, site, group) -> None:
+def test_batch_copies_every_value_of_every_shape(databases: Databases, site, group) -> None:
     table = Table(databases, f"t_{group[0].name}", group)
     mapping = table.name.replace("_", "-")
     site.plugin(mapping, PLUGIN.format(table=table.name, columns=table.columns))
@@ -218,7 +220,7 @@ def test_every_value_of_every_shape_arrives(databases: Databases, site, group) -
     report = databases.run(mapping)
     assert (report.counts["written"], is_clean(report)) == (0, True), report.json()
 
-    table.respell()
+    table.replace_values()
     report = databases.run(mapping)
     assert table.differences() == {}, report.json()
     assert is_clean(report), report.json()

@@ -1,6 +1,6 @@
-"""Keys of every type: one row however its key is spelled, by batch and by stream.
+"""Equal keys with different texts identify one row, by batch and by stream, for every type.
 
-Equal keys need not be the same: 1.0 and 1.00 of numeric, `alice` and `Alice` of citext.
+Examples are 1.0 and 1.00 of numeric, and `alice` and `Alice` of citext.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def sink_mapping():
         **{{"key": ("k",), "conflict": source_wins(), "columns": columns}} | dict({declared}),
     )
 """
-RESPELLED = {
+EQUAL_KEYS = {
     "citext": ("extensions.citext", "alice", "Alice"),
     "numeric": ("numeric", "1.0", "1.00"),
     "domain": ("d_numeric", "2.0", "2.00"),
@@ -58,22 +58,22 @@ NOCASE = (
 
 @pytest.fixture(scope="module")
 def module_databases(postgres) -> Iterator[Databases]:
-    made = Databases(postgres)
-    for database in (made.source, made.target):
-        made.execute(database, NOCASE)
+    opened = Databases(postgres)
+    for database in (opened.source, opened.target):
+        opened.execute(database, NOCASE)
         database.prepare_threshold = None
-    yield made
-    made.close()
+    yield opened
+    opened.close()
 
 
-class Keyed:
+class KeyedTable:
     """A table with a key `k` in both databases, and the mapping between them."""
 
     def __init__(self, databases: Databases, postgres: Any, site: Any) -> None:
         self.databases, self._postgres, self._site = databases, postgres, site
         self.source, self.target = databases.source, databases.target
 
-    def make(self, source: str, target: str = "", *, columns: list[str], declared: str) -> None:
+    def create(self, source: str, target: str = "", *, columns: list[str], declared: str) -> None:
         for database, ddl in ((self.source, source), (self.target, target or source)):
             self.databases.execute(
                 database,
@@ -94,27 +94,27 @@ class Keyed:
 
 
 @pytest.fixture
-def keyed(module_databases: Databases, postgres, site) -> Iterator[Keyed]:
-    made = Keyed(module_databases, postgres, site)
-    yield made
-    for table in ("row_version", "callback_row", "batch_key", "batch_run", "truncation"):
-        made.target.execute(f"DELETE FROM sink.{table}".encode())
+def keyed(module_databases: Databases, postgres, site) -> Iterator[KeyedTable]:
+    table = KeyedTable(module_databases, postgres, site)
+    yield table
+    for name in ("row_version", "callback_row", "batch_key", "batch_run", "truncation"):
+        table.target.execute(f"DELETE FROM sink.{name}".encode())
 
 
-def test_batch_finds_keys_of_all_types(keyed: Keyed) -> None:
-    """A key of all types at once: inserted, spelled otherwise and deleted."""
-    types = ", ".join(f"{name} {type_}" for name, (type_, *_) in RESPELLED.items())
-    ddl = f"{types}, v text, PRIMARY KEY ({', '.join(RESPELLED)})"
-    declared = f"BATCH_ONLY, key={tuple(RESPELLED)!r}"
-    keyed.make(ddl, columns=[*RESPELLED, "v"], declared=declared)
+def test_batch_finds_keys_of_all_types(keyed: KeyedTable) -> None:
+    """One key has columns of all types: it is inserted, replaced by an equal key, and deleted."""
+    types = ", ".join(f"{name} {type_}" for name, (type_, *_) in EQUAL_KEYS.items())
+    ddl = f"{types}, v text, PRIMARY KEY ({', '.join(EQUAL_KEYS)})"
+    declared = f"BATCH_ONLY, key={tuple(EQUAL_KEYS)!r}"
+    keyed.create(ddl, columns=[*EQUAL_KEYS, "v"], declared=declared)
     for at, statement in enumerate(
         (
-            f"INSERT INTO keyed VALUES ({', '.join('%s' for _ in RESPELLED)})",
-            f"UPDATE keyed SET v = 'new', {', '.join(f'{name} = %s' for name in RESPELLED)}",
+            f"INSERT INTO keyed VALUES ({', '.join('%s' for _ in EQUAL_KEYS)})",
+            f"UPDATE keyed SET v = 'new', {', '.join(f'{name} = %s' for name in EQUAL_KEYS)}",
         ),
         start=1,
     ):
-        keyed.source.execute(statement.encode(), [spelled[at] for spelled in RESPELLED.values()])
+        keyed.source.execute(statement.encode(), [texts[at] for texts in EQUAL_KEYS.values()])
         report = keyed.databases.run("keyed")
         assert keyed.texts(keyed.target) == keyed.texts(keyed.source), report.json()
         assert is_clean(report), report.json()
@@ -124,13 +124,13 @@ def test_batch_finds_keys_of_all_types(keyed: Keyed) -> None:
     assert keyed.texts(keyed.target) == []
 
 
-@pytest.mark.parametrize("column", RESPELLED)
-def test_batch_carries_another_spelling_of_a_key(keyed: Keyed, column: str) -> None:
-    type_, one, other = RESPELLED[column]
-    keyed.make(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared="BATCH_ONLY")
-    for spelling in (one, other):
+@pytest.mark.parametrize("column", EQUAL_KEYS)
+def test_batch_copies_equal_key_with_another_text(keyed: KeyedTable, column: str) -> None:
+    type_, one, other = EQUAL_KEYS[column]
+    keyed.create(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared="BATCH_ONLY")
+    for key in (one, other):
         keyed.source.execute("DELETE FROM keyed")
-        keyed.source.execute("INSERT INTO keyed VALUES (%s, 'same')", [spelling])
+        keyed.source.execute("INSERT INTO keyed VALUES (%s, 'same')", [key])
         report = keyed.databases.run("keyed")
         assert keyed.texts(keyed.target) == keyed.texts(keyed.source), report.json()
         assert is_clean(report), report.json()
@@ -145,11 +145,11 @@ def test_batch_carries_another_spelling_of_a_key(keyed: Keyed, column: str) -> N
     ],
 )
 @pytest.mark.parametrize("shared", [False, True])
-def test_query_keeps_rows_it_has_brought(
-    keyed: Keyed, source: str, target: str, key: str | None, *, shared: bool
+def test_batch_query_keeps_its_rows(
+    keyed: KeyedTable, source: str, target: str, key: str | None, *, shared: bool
 ) -> None:
     query = 'Query(select="SELECT k, v FROM matrix.keyed")'
-    keyed.make(
+    keyed.create(
         f"k {source} PRIMARY KEY, v varchar(9)",
         f"k {target} PRIMARY KEY, v varchar(9)",
         columns=["k", "v"],
@@ -164,14 +164,14 @@ def test_query_keeps_rows_it_has_brought(
     assert keyed.texts(keyed.target) == []
 
 
-STORED = pytest.mark.parametrize(
+STORED_KEYS = pytest.mark.parametrize(
     ("type_", "key"), [("numeric(10,2)", Decimal(1)), ("char(5)", "ab"), ("float8", -0.0)]
 )
 
 
-@STORED
-def test_callback_row_stays_however_its_key_is_stored(keyed: Keyed, type_: str, key: Any) -> None:
-    keyed.make(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared="")
+@STORED_KEYS
+def test_batch_keeps_callback_row_of_any_key(keyed: KeyedTable, type_: str, key: Any) -> None:
+    keyed.create(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared="")
     stream = keyed.stream()
     stream.send(replace(create(k=key, v="called"), position=None))
     stream.close()
@@ -179,10 +179,10 @@ def test_callback_row_stays_however_its_key_is_stored(keyed: Keyed, type_: str, 
     assert len(keyed.texts(keyed.target)) == 1, report.json()
 
 
-@STORED
-def test_truncate_leaves_newer_rows_however_stored(keyed: Keyed, type_: str, key: Any) -> None:
+@STORED_KEYS
+def test_truncate_keeps_newer_row_of_any_key(keyed: KeyedTable, type_: str, key: Any) -> None:
     declared = "on_truncate=OnTruncate.EMPTY"
-    keyed.make(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared=declared)
+    keyed.create(f"k {type_} PRIMARY KEY, v text", columns=["k", "v"], declared=declared)
     stream = keyed.stream()
     stream.send(replace(create(k=key, v="newer"), position=50))
     stream.send(replace(truncate(), position=20))
@@ -199,12 +199,12 @@ def test_truncate_leaves_newer_rows_however_stored(keyed: Keyed, type_: str, key
     ],
 )
 @pytest.mark.parametrize("conflict", ["merge_changed('at')", "newest_wins('at')", "source_wins()"])
-@pytest.mark.parametrize("together", [True, False])
-def test_event_spells_a_key_otherwise(
-    keyed: Keyed, type_: str, one: Any, other: Any, conflict: str, *, together: bool
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_event_with_equal_key_updates_row(
+    keyed: KeyedTable, type_: str, one: Any, other: Any, conflict: str, *, in_one_batch: bool
 ) -> None:
-    """The row is the same one: it is neither lost nor there twice."""
-    keyed.make(
+    """The row is updated, not deleted or inserted again."""
+    keyed.create(
         f"id int PRIMARY KEY, k {type_}, v text, at timestamp",
         f"k {type_} PRIMARY KEY, v text, at timestamp",
         columns=["k", "v", "at"],
@@ -215,7 +215,7 @@ def test_event_spells_a_key_otherwise(
     changed = {"k": other, "v": "new", "at": NOW + timedelta(seconds=1)}
     second = replace(update(row, **changed), position=20)
     stream = keyed.stream()
-    for batch in [(first, second)] if together else [(first,), (second,)]:
+    for batch in [(first, second)] if in_one_batch else [(first,), (second,)]:
         stream.send(*batch)
     found = [(str(row["k"]), row["v"]) for row in stream.rows()]
     stream.close()

@@ -1,4 +1,4 @@
-"""A value between two types arrives as it is, is a dead letter, or the mapping is refused."""
+"""A value is converted between two types, becomes a dead letter, or its mapping is refused."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ HOOK = """
 def sink_map(row):
     return row
 """
-ARRIVE = [
+CONVERTED = [
     ("int4", "varchar(3)", "5", "5"),
     ("int4", "char(3)", "5", "5"),
     ("int4", "name", "5", "5"),
@@ -36,7 +36,7 @@ ARRIVE = [
     ("text", "date", "0044-03-15 BC", "0044-03-15 BC"),
     ("int4range", "int8range", "[1,5)", "[1,5)"),
 ]
-DIE = [
+DEAD_LETTERS = [
     ("text", "char(5)", "ab "),
     ("text", "bpchar", "ab "),
     ("varchar(5)[]", "char(5)[]", '{"ab "}'),
@@ -72,30 +72,30 @@ class Pair:
         self._databases, self._site = databases, site
 
     def run(self, source: str, target: str, value: str | None = None, *, hook: str = "") -> Any:
-        made = self._databases
-        for database, type_ in ((made.source, source), (made.target, target)):
-            made.execute(
+        databases = self._databases
+        for database, type_ in ((databases.source, source), (databases.target, target)):
+            databases.execute(
                 database,
                 "DROP TABLE IF EXISTS typed",
                 f"CREATE TABLE typed (id int PRIMARY KEY, v {type_})",
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON typed TO sink_reader, sink_writer",
             )
-        made.execute(made.source, "ALTER PUBLICATION sink_publication ADD TABLE typed")
+        databases.execute(databases.source, "ALTER PUBLICATION sink_publication ADD TABLE typed")
         self._site.plugin("typed", PLUGIN.format(table="typed", columns=["id", "v"]) + hook)
-        made.source.execute("INSERT INTO typed VALUES (1, %s)", [value])
-        report = made.run("typed")
-        return report, made.target.execute("SELECT v::text FROM typed").fetchall()
+        databases.source.execute("INSERT INTO typed VALUES (1, %s)", [value])
+        report = databases.run("typed")
+        return report, databases.target.execute("SELECT v::text FROM typed").fetchall()
 
 
 @pytest.fixture(scope="module")
 def databases(postgres) -> Iterator[Databases]:
-    made = Databases(postgres)
-    for database in (made.source, made.target):
+    opened = Databases(postgres)
+    for database in (opened.source, opened.target):
         database.prepare_threshold = None
-        made.execute(database, "CREATE TYPE ordered AS (a int, b int)")
-        made.execute(database, "CREATE TYPE swapped AS (b int, a int)")
-    yield made
-    made.close()
+        opened.execute(database, "CREATE TYPE ordered AS (a int, b int)")
+        opened.execute(database, "CREATE TYPE swapped AS (b int, a int)")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -103,17 +103,17 @@ def pair(databases: Databases, site) -> Pair:
     return Pair(databases, site)
 
 
-@pytest.mark.parametrize(("types", "value", "arrives"), [(one[:2], *one[2:]) for one in ARRIVE])
+@pytest.mark.parametrize(("types", "value", "expected"), [(one[:2], *one[2:]) for one in CONVERTED])
 @pytest.mark.parametrize("hook", ["", HOOK], ids=["declared", "hook"])
-def test_value_arrives(
-    pair: Pair, types: tuple[str, str], value: str, arrives: str, hook: str
+def test_value_is_converted(
+    pair: Pair, types: tuple[str, str], value: str, expected: str, hook: str
 ) -> None:
     report, found = pair.run(*types, value, hook=hook)
-    assert found == [(arrives,)], report.json()
+    assert found == [(expected,)], report.json()
 
 
-@pytest.mark.parametrize(("source", "target", "value"), DIE)
-def test_value_is_a_dead_letter(pair: Pair, source: str, target: str, value: str) -> None:
+@pytest.mark.parametrize(("source", "target", "value"), DEAD_LETTERS)
+def test_value_becomes_dead_letter(pair: Pair, source: str, target: str, value: str) -> None:
     report, found = pair.run(source, target, value)
     assert (found, report.counts["failed"]) == ([], 1), report.json()
     assert all("'v'" in error for _, error in report.failures), report.json()

@@ -1,4 +1,4 @@
-"""The table of types and values: complete, valid, and different where it says so."""
+"""The list of types has every type of the catalog, and its literals are valid."""
 
 from collections.abc import Iterator
 
@@ -60,10 +60,10 @@ def test_every_literal_is_accepted_in_every_shape(database, values: TypeValues) 
         for text in [*texts, *empty_literals(shape), *bounded_literals(values, shape)]:
             query = f"SELECT {literal_sql(text)}::{type_}::text"
             (printed,) = database.execute(query.encode()).fetchone()
-            (again,) = database.execute(
+            (reprinted,) = database.execute(
                 f"SELECT {literal_sql(printed)}::{type_}::text".encode()
             ).fetchone()
-            assert again == printed, text
+            assert reprinted == printed, text
 
 
 @pytest.mark.parametrize(
