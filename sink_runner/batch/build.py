@@ -39,8 +39,8 @@ from .run_store import RunStore
 from .snapshot import open_source
 from .source import Source, row_source
 
-# A row is tried again by the next run, of which there may be one a day or one a month: a limit in
-# hours does not fit both.
+# The next run retries a deferred row.  Runs may be a day or a month apart, so no limit in hours
+# fits.
 _NEVER = timedelta(days=36_500)
 
 
@@ -51,10 +51,10 @@ def open_pipeline(
     config: Config,
     stop: threading.Event,
 ) -> Iterator[BatchPipeline]:
-    """Check and connect one mapping; what was opened is closed at the end of the block.
+    """Check and connect one mapping for the block.
 
-    Raises ConfigError for what the configuration has to change, RetriableError for what may come
-    back without a change.
+    Raises ConfigError if the configuration has to be changed, RetriableError if a later attempt may
+    succeed without a change.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -64,7 +64,7 @@ def open_pipeline(
             source = Source.of(mapping, read_table(connection, mapping.source_table), connection)
         watch = watch_policies(config.policies)
         policies = watch.current()
-        _refuse_harm(plugin.name, mapping, config, policies)
+        _refuse_changes(plugin.name, mapping, config, policies)
         setup = replace(
             MappingSetup.of_config(plugin, plugins, config, policies, target), give_up=_NEVER
         )
@@ -72,7 +72,7 @@ def open_pipeline(
         _warn_undecided(setup)
         pipeline = build_pipeline(setup, row_source(source), MappingLock(plugin.name))
         with closing(pipeline), watch.watching(config.policies.refresh_seconds):
-            yield _of_batch(
+            yield _make_pipeline(
                 setup, pipeline, source, connection, config=config, watch=watch, stop=stop
             )
 
@@ -88,11 +88,11 @@ def _connect(name: str, mapping: TableMapping, config: Config) -> tuple[TableCat
         return target, open_source(reader, name)
 
 
-def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Policies) -> None:
-    """Refuse, for a batch run too, the schema changes that pause the mapping's events."""
+def _refuse_changes(name: str, mapping: TableMapping, config: Config, policies: Policies) -> None:
+    """Raise ConfigError for the schema changes that would also pause the mapping's events."""
     sources = Sources(policies=policies, strict=config.schema.strict, config=config)
-    if harm := refused(check(name, mapping, sources)):
-        faults = "\n".join(f"mapping {name!r}: {finding.text}" for finding in harm)
+    if findings := refused(check(name, mapping, sources)):
+        faults = "\n".join(f"mapping {name!r}: {finding.text}" for finding in findings)
         raise ConfigError(f"{faults}\nsee `sink-runner schema check {name}`")
 
 
@@ -107,7 +107,7 @@ def _warn_undecided(setup: MappingSetup) -> None:
                 )
 
 
-def _of_batch(
+def _make_pipeline(
     setup: MappingSetup,
     pipeline: Pipeline,
     source: Source,
@@ -128,8 +128,8 @@ def _of_batch(
         source=source,
         source_dsn=find_database(config.databases, mapping.source_table.database).reader_dsn,
         deletions=Deletions(mapping, source, keys, connection, pipeline.prepare),
-        beside=_writers_beside(setup),
-        derivation=_derivation(setup, pipeline, table),
+        beside=_other_writers(setup),
+        derivation=_make_derivation(setup, pipeline, table),
         run_store=RunStore(name, mapping.target, encryptor),
         refresh=follow_policies(setup, pipeline, watch.current),
         chunk_rows=config.batch.max_rows,
@@ -140,7 +140,7 @@ def _of_batch(
     )
 
 
-def _writers_beside(setup: MappingSetup) -> list[str]:
+def _other_writers(setup: MappingSetup) -> list[str]:
     """Return the other mappings that write the target, unless it is declared as shared."""
     if setup.mapping.shared_target:
         return []
@@ -153,7 +153,7 @@ def _writers_beside(setup: MappingSetup) -> list[str]:
     )
 
 
-def _derivation(setup: MappingSetup, pipeline: Pipeline, table: str) -> Derivation | None:
+def _make_derivation(setup: MappingSetup, pipeline: Pipeline, table: str) -> Derivation | None:
     mapping = setup.mapping
     if mapping.derived is None:
         return None

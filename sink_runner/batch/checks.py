@@ -20,7 +20,7 @@ from .keys import TargetKeys
 from .row_differences import RowDifferences
 
 SAMPLE = 100  # rows
-_PAUSE = 1.0  # seconds; an event of a recent change of the source may be on its way
+_RECHECK_SECONDS = 1.0  # time for the event of a recent change to be applied
 
 
 class Sample:
@@ -64,26 +64,29 @@ class FieldCheck:
         fresh: Callable[[], Sequence[Write]],
         ask: Callable[[Callable[[Connection], list[tuple[Any, ...]]]], list[tuple[Any, ...]]],
     ) -> dict[str, Any]:
-        """`fresh` maps the sample's current source rows; `ask` runs a query in the target."""
-        found = self._once(fresh(), ask)
+        """Return counts of the sample's rows; a difference counts if a second check finds it, too.
+
+        `fresh` maps the sample's current source rows; `ask` runs a query in the target.
+        """
+        found = self._compare_once(fresh(), ask)
         if found["different"]:
-            time.sleep(_PAUSE)
-            found = self._once(fresh(), ask)
+            time.sleep(_RECHECK_SECONDS)
+            found = self._compare_once(fresh(), ask)
         return found
 
-    def _once(self, writes: Sequence[Write], ask: Callable[..., Any]) -> dict[str, Any]:
+    def _compare_once(self, writes: Sequence[Write], ask: Callable[..., Any]) -> dict[str, Any]:
         rows = ask(lambda connection: self._compare(connection, writes)) if writes else []
         names = [column.name for column in self._sql.compared]
-        wrong = {name for _, *row in rows for name, it in zip(names, row, strict=True) if it}
+        wrong = {name for _, *row in rows for name, bad in zip(names, row, strict=True) if bad}
         return {
             "compared": len(rows),
-            "different": sum(not there or any(differs) for there, *differs in rows),
-            "missing": sum(not there for there, *_ in rows),
+            "different": sum(not exists or any(differs) for exists, *differs in rows),
+            "missing": sum(not exists for exists, *_ in rows),
             "columns": sorted(wrong),
         }
 
     def _compare(self, connection: Connection, writes: Sequence[Write]) -> list[tuple[Any, ...]]:
-        """Return the differences of all rows; rows that the target's types refuse are left out."""
+        """Return the differences of all rows, without rows that the target's types refuse."""
         try:
             with connection.transaction():
                 return self._differences(connection, writes)
@@ -104,12 +107,12 @@ class FieldCheck:
             [None if w.values[at] is None else str(w.values[at]) for w in writes]
             for at, _ in enumerate(columns)
         ]
-        given = ", ".join("%s::text[]" for _ in columns)
+        parameters = ", ".join("%s::text[]" for _ in columns)
         names = ", ".join(quoted(column.name) for column in columns)
         sql = self._sql
         differs = [f"({sql.differs(c)} AND NOT {sql.is_superseded})" for c in sql.compared]
         query = (
-            f"SELECT {', '.join([sql.exists, *differs])} FROM unnest({given}) s({names}) "
+            f"SELECT {', '.join([sql.exists, *differs])} FROM unnest({parameters}) s({names}) "
             f"LEFT JOIN {self._keys.table} t ON {sql.same_key}"
         )
         return connection.execute(query.encode(), arrays).fetchall()

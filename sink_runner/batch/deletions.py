@@ -1,8 +1,8 @@
-"""Decide what a batch run removes from the target because it did not find it in the source.
+"""Decide which rows a batch run removes from the target because the source does not have them.
 
-A row that no longer qualified, or was missing, when the run read it may be back by now, and the
-event that brought it back may have been applied.  So the run queries the source once more,
-while no event of the mapping can be applied, and removes only what is still gone.
+A row that was missing, or did not qualify, when the run read the source may have come back since,
+and its event may have been applied.  So the run queries the source again, while no event of the
+mapping can be applied, and removes only rows that are still missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Deletions:
         connection: Connection,
         prepare: Prepare,
     ) -> None:
-        """`connection` is a session with the source that sees the rows as they are now."""
+        """`connection` is a session with the source that sees its current rows."""
         self._mapping = mapping
         self._source = source
         self.keys = keys
@@ -42,7 +42,7 @@ class Deletions:
     def confirm(
         self, connection: Connection, removals: Sequence[Removal], writes: Sequence[Write]
     ) -> list[Removal]:
-        """Return those of a chunk's removals whose row still has to go and is not written too.
+        """Return the removals of a chunk that still apply and whose key the chunk does not write.
 
         `connection` is a session with the target.
         """
@@ -50,13 +50,13 @@ class Deletions:
         removals = [removal for removal in removals if removal.key not in written]
         if not removals or not self._mapping.streaming or not self._source.format.key:
             return removals
-        found = self.keys.present(connection, [_texts(removal.key) for removal in removals])
+        found = self.keys.present(connection, [_as_texts(removal.key) for removal in removals])
         removals = [removals[at] for at in sorted(found)]
         if not removals:
             return removals
         changes = self.changes_now([removal.source for removal in removals])
-        still = {change.key for change in changes if isinstance(change, Removal)}
-        return [removal for removal in removals if removal.key in still]
+        removed = {change.key for change in changes if isinstance(change, Removal)}
+        return [removal for removal in removals if removal.key in removed]
 
     def changes_now(self, messages: Sequence[Message]) -> Sequence[Change]:
         """Read the source rows of these messages again, and return their changes."""
@@ -69,16 +69,16 @@ class Deletions:
         return self._prepare([rows.message(head, line, 0) for line in lines]).changes
 
     def read_again(self, writes: Sequence[Write]) -> list[Write]:
-        """Return the writes of the same source rows as they are now."""
+        """Return the writes that the same source rows result in now."""
         if not writes or not self._source.format.key:
             return list(writes)  # a mapping's query cannot select single rows
         changes = self.changes_now([write.source for write in writes])
         return [change for change in changes if isinstance(change, Write)]
 
     def note_written(self, connection: Connection, changes: Sequence[Change]) -> None:
-        """Remember the keys that the mapping is responsible for in a shared target."""
+        """Store the keys that the mapping may remove later from a shared target."""
         if self._mapping.shared_target:
-            keys = [_texts(c.key) for c in changes if isinstance(c, Write) or _keeps_row(c)]
+            keys = [_as_texts(c.key) for c in changes if isinstance(c, Write) or _keeps_row(c)]
             if keys:
                 self.keys.remember(connection, keys)
 
@@ -86,7 +86,7 @@ class Deletions:
 
     @property
     def find_missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
-        """What returns the keys that the source lacks; None where it cannot be queried by key."""
+        """A function that returns the keys that the source lacks; None without such a query."""
         columns = self.keys.source_columns
         if columns is None or self._mapping.query is not None:
             return None
@@ -100,9 +100,9 @@ class Deletions:
     def finds(self, writes: Sequence[Write]) -> bool:
         """Return whether the source has these rows under the keys that they have in the target.
 
-        It has not where a hook changes a key; then a missing key says nothing.
+        If not, a hook has changed a key, and a key that the source lacks proves nothing.
         """
-        keys = [_texts(write.key) for write in self.read_again(writes)]
+        keys = [_as_texts(write.key) for write in self.read_again(writes)]
         return not keys or self.find_missing is None or not self.find_missing(keys)
 
     def removals_of(self, keys: Sequence[Key], position: int) -> list[Removal]:
@@ -115,33 +115,33 @@ class Deletions:
         return removals
 
     def note_removed(self, connection: Connection, removals: Sequence[Removal]) -> None:
-        """Forget the removed keys: a later row under one may be another mapping's."""
+        """Forget the removed keys, because another mapping may write rows with them later."""
         keys = [removal.key for removal in removals if not _keeps_row(removal)]
         if keys and self._mapping.shared_target:
             self.keys.forget(connection, keys)
 
 
 class SeenKeys:
-    """The keys that a query has returned, as the target formats them, and their groups.
+    """The keys that a mapping's query has returned, in the target's format, and their groups.
 
-    They are kept in memory: what a query returns is aggregated, so there are few of them.
+    They are in memory: queries aggregate, so there are few keys.
     """
 
     def __init__(self, keys: TargetKeys) -> None:
         self._table = keys
         names = [column.name for column in keys.columns]
-        self._key_at = [names.index(name) for name in keys.names]
-        self._group_at = [names.index(name) for name in keys.replaced]
+        self._key_positions = [names.index(name) for name in keys.names]
+        self._group_positions = [names.index(name) for name in keys.replaced]
         self.keys: set[Key] = set()
         self.groups: set[Key] = set()
 
     def add(self, connection: Connection, writes: Sequence[Write]) -> None:
         """Note rows that have been written."""
         if writes:
-            keys = [_texts([write.values[i] for i in self._key_at]) for write in writes]
+            keys = [_as_texts([write.values[i] for i in self._key_positions]) for write in writes]
             self.keys.update(self._table.format_keys(connection, keys))
-        groups = {tuple(write.values[i] for i in self._group_at) for write in writes}
-        self.groups.update(_texts(group) for group in groups if group and None not in group)
+        groups = {tuple(write.values[i] for i in self._group_positions) for write in writes}
+        self.groups.update(_as_texts(group) for group in groups if group and None not in group)
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         return [key for key in keys if key not in self.keys]
@@ -152,5 +152,5 @@ def _keeps_row(removal: Removal) -> bool:
     return not isinstance(removal.action, Delete)
 
 
-def _texts(key: Sequence[Any]) -> Key:
+def _as_texts(key: Sequence[Any]) -> Key:
     return tuple(map(str, key))

@@ -15,7 +15,7 @@ from ..writer.committer import Connection
 
 Key = tuple[str, ...]
 
-_REMEMBERED = """
+_STORED_KEYS = """
 SELECT key, ARRAY(SELECT jsonb_array_elements_text(key::jsonb)) AS parts FROM sink.batch_key
 WHERE mapping = %s AND key > %s ORDER BY key LIMIT %s
 """
@@ -60,46 +60,46 @@ class TargetKeys:
     ) -> tuple[list[Key], Key | None]:
         """Return keys that the mapping may remove, as text, and the key after which to continue.
 
-        With `groups`, only keys of rows whose `Query.replaces` are among them.
+        With `groups`, return only keys of rows whose `Query.replaces` columns have these values.
         """
         if self.declared.shared_target:
             parameters = [self.mapping, *(last or ("",)), rows]
-            found = connection.execute(self._remembered.encode(), parameters).fetchall()
+            found = connection.execute(self._stored_keys.encode(), parameters).fetchall()
             return [tuple(key) for _, *key in found], (found[-1][0],) if len(
                 found
             ) == rows else None
-        # Qualified: a bare name would mean the text that is selected under this name.
-        key = ", ".join(f"t.{quoted(name)}" for name in self._order)
+        # Qualified, because ORDER BY takes an unqualified name for the selected text.
+        key = ", ".join(f"t.{quoted(name)}" for name in self._page_order)
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
-        where, parameters = self._only(last, groups)
+        where, parameters = self._where(last, groups)
         query = f"SELECT {texts} FROM {self.table} t {where} ORDER BY {key} LIMIT {rows:d}"
         page = connection.execute(query.encode(), parameters).fetchall()
         return page, page[-1] if len(page) == rows else None
 
     @cached_property
-    def _remembered(self) -> str:
-        """SQL for the remembered keys, as the table formats them: JSON has no type for time."""
+    def _stored_keys(self) -> str:
+        """SQL for the stored keys in the table's format: JSON has no type for times."""
         parts = {name: f"b.parts[{at}]" for at, name in enumerate(self.names, start=1)}
         texts = [f"coalesce(t.{quoted(name)}::text, {part})" for name, part in parts.items()]
         same = [f"t.{quoted(n)} = {part}::{self._type(n)}" for n, part in parts.items()]
         return (
-            f"SELECT b.key, {', '.join(texts)} FROM ({_REMEMBERED}) b "
+            f"SELECT b.key, {', '.join(texts)} FROM ({_STORED_KEYS}) b "
             f"LEFT JOIN {self.table} t ON {' AND '.join(same)} ORDER BY b.key"
         )
 
     @property
-    def _order(self) -> Sequence[str]:
+    def _page_order(self) -> Sequence[str]:
         return self.index_order or self.names
 
-    def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
+    def _where(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
         # No mapping writes a row without a key.
         where = [f"{quoted(name)} IS NOT NULL" for name in self.names]
         parameters: list[Any] = []
         if last is not None:
-            key = ", ".join(quoted(name) for name in self._order)
-            after = ", ".join(f"%s::{self._type(name)}" for name in self._order)
+            key = ", ".join(quoted(name) for name in self._page_order)
+            after = ", ".join(f"%s::{self._type(name)}" for name in self._page_order)
             where.append(f"({key}) > ({after})")
-            parameters += [last[self.names.index(name)] for name in self._order]
+            parameters += [last[self.names.index(name)] for name in self._page_order]
         if groups is not None:
             names = self.replaced
             arrays = ", ".join("%s::text[]" for _ in names)
@@ -116,7 +116,7 @@ class TargetKeys:
         return self.declared.query.replaces if self.declared.query else ()
 
     def format_keys(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
-        """Return the keys that the table has, in its format: 1 of a numeric(10,2) as 1.00."""
+        """Return the keys that the table has, in its format, such as 1.00 for numeric(10,2)."""
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
         query = f"SELECT {texts} FROM {self.joined}"
         return connection.execute(query.encode(), self.arrays(keys)).fetchall()
@@ -135,7 +135,7 @@ class TargetKeys:
         connection.execute(query.encode(), [self.mapping, *self.arrays(keys)])
 
     def forget(self, connection: Connection, keys: Sequence[Key]) -> None:
-        """Forget removed keys: a later row under one may be another mapping's."""
+        """Forget removed keys, because another mapping may write rows with them later."""
         query = (
             f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
             f"(SELECT {self._json} FROM {self._keys_as_rows})"
@@ -144,11 +144,11 @@ class TargetKeys:
 
     @cached_property
     def joined(self) -> str:
-        """SQL of keys, which are `arrays`, as `s` with a number `_n` from 1, and their rows `t`."""
-        return f"{self._keys_as_rows} JOIN {self.table} t ON {self._same}"
+        """SQL that joins the keys `s`, numbered `_n` from 1, to their rows `t`; takes `arrays`."""
+        return f"{self._keys_as_rows} JOIN {self.table} t ON {self._is_same_key}"
 
     @cached_property
-    def _same(self) -> str:
+    def _is_same_key(self) -> str:
         return " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
 
     @cached_property

@@ -14,17 +14,17 @@ from ..errors import FatalError, SinkError
 from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 
-_CLASS = 0x51_4E_4B  # keeps the lock apart from other applications' advisory locks
-_TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
-_FREE = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
-_WHO = """
+_LOCK_CLASS = 0x51_4E_4B  # keeps the lock apart from other applications' advisory locks
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_UNLOCK = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
+_FIND_HOLDER = """
 SELECT a.application_name, a.pid, date_trunc('second', now() - a.backend_start)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objsubid = 2
   AND l.objid = hashtext(%s)::int8 & 4294967295
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_PAUSE = 0.5
+_RETRY_SECONDS = 0.5
 
 
 class BusyError(SinkError):
@@ -50,28 +50,28 @@ class TargetLock:
 def locked(
     dsn: Dsn, mapping: str, target: str, *, wait: bool, stop: threading.Event
 ) -> Iterator[TargetLock]:
-    """Hold the table's lock for the block.  Raises BusyError, which names the holder."""
+    """Hold the table's lock for the block.  Raises BusyError if it is held and not `wait`."""
     with classified_errors():
         connection = connect(dsn, f"sink-runner batch {mapping}")
     with connection:
-        while not _taken(connection, target):
+        while not _try_lock(connection, target):
             if not wait or stop.is_set():
-                raise BusyError(f"{target} is being written by {_holder(connection, target)}")
-            time.sleep(_PAUSE)
+                raise BusyError(f"{target} is being written by {_find_holder(connection, target)}")
+            time.sleep(_RETRY_SECONDS)
         try:
             yield TargetLock(connection, target)
         finally:  # the server ends the session only after close() returns
             with suppress(psycopg.Error):
-                connection.execute(_FREE, (_CLASS, target))
+                connection.execute(_UNLOCK, (_LOCK_CLASS, target))
 
 
-def _taken(connection: Connection, target: str) -> bool:
-    row = connection.execute(_TRY, (_CLASS, target)).fetchone()
+def _try_lock(connection: Connection, target: str) -> bool:
+    row = connection.execute(_TRY_LOCK, (_LOCK_CLASS, target)).fetchone()
     return row is not None and bool(row[0])
 
 
-def _holder(connection: Connection, target: str) -> str:
-    row = connection.execute(_WHO, (_CLASS, target)).fetchone()
+def _find_holder(connection: Connection, target: str) -> str:
+    row = connection.execute(_FIND_HOLDER, (_LOCK_CLASS, target)).fetchone()
     if row is None:
         return "another run, which has just ended"
     name, pid, age = row

@@ -1,6 +1,6 @@
 """At the end of a run, remove from the target the rows that the source no longer has.
 
-Rows that came by a callback of the API never were in the source table, and stay.
+Rows of API callbacks were never in the source table, and stay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .plan import BatchPipeline
 from .report import Report
 
 FindMissing: TypeAlias = Callable[[Sequence[Key]], list[Key]]
-"""Returns those of some keys that the source does not have."""
+"""Returns which of the given keys the source does not have."""
 
 
 class MissingRows:
@@ -33,9 +33,9 @@ class MissingRows:
         position: int,
         keys_are_kept: Callable[[], bool],
     ) -> None:
-        """`position` is the snapshot's, and that of the removals.
+        """`position` is the log position of the snapshot, which the removals get.
 
-        `keys_are_kept` returns whether the source has its rows under their keys in the target.
+        `keys_are_kept` returns whether rows have the same keys in source and target.
         """
         self._batch = batch
         self._committer = batch.pipeline.committer
@@ -52,7 +52,7 @@ class MissingRows:
                 f"shared_target=True in each mapping of {mapping.target}"
             )
             return
-        search = self._search(seen, full=full)
+        search = self._choose_search(seen, full=full)
         if search is not None:
             self._remove_pages(*search, before_each)
         if full and self._batch.touch_orphans is not None and not self._is_incomplete():
@@ -61,10 +61,13 @@ class MissingRows:
             orphans = self._committer.transact(derive, dry=self._report.dry_run)
             self._report.counts["removed"] += orphans
 
-    def _search(
+    def _choose_search(
         self, seen: SeenKeys, *, full: bool
     ) -> tuple[FindMissing, Collection[Key] | None] | None:
-        """Return what finds missing keys, and in which groups; None where nothing is removed."""
+        """Return the function that finds missing keys, and the groups to search (None: all).
+
+        Returns None if no row may be removed.
+        """
         mapping, report = self._batch.mapping, self._report
         if isinstance(mapping.on_remove, Ignore):
             return None
@@ -133,13 +136,13 @@ class MissingRows:
             keys = [key for at, key in enumerate(keys) if at not in kept]
         removals = deletions.removals_of(keys, self._position)
         removed = self._committer.write(connection, removals, dead_letters).rows
-        # The next full run finds again what rows of another table still refer to.
+        # A row that another table still refers to is not deferred: the next full run removes it.
         refused = [dead_letter for dead_letter in dead_letters if fails(dead_letter)]
         self._committer.store(connection, Batch(), removals, refused, written=removed)
         failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        done = [removal for removal in removals if id(removal.source) not in failed]
-        deletions.note_removed(connection, done)
-        return removed, len(done), dead_letters
+        applied = [removal for removal in removals if id(removal.source) not in failed]
+        deletions.note_removed(connection, applied)
+        return removed, len(applied), dead_letters
 
     def _count(self, removed: int, gone: int, dead_letters: Sequence[DeadLetter]) -> None:
         self._report.counts.update(removed=removed, gone=gone, unretired=len(dead_letters))

@@ -45,14 +45,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPipeline:
-    """The pipeline of a batch run, with what such a run needs beside it."""
+    """The pipeline of a batch run, with the sessions, stores and settings of such runs."""
 
     pipeline: Pipeline
     source: Source
     source_dsn: Dsn
     deletions: Deletions
     beside: Sequence[str]
-    """Other mappings that write the target, whose rows this one cannot distinguish from its own."""
+    """Other mappings that write the target, whose rows cannot be distinguished from this one's."""
     derivation: Derivation | None
     """How the target's rows are derived from candidates; None for a mapping without them."""
     run_store: RunStore
@@ -78,21 +78,21 @@ class BatchPipeline:
 
     @property
     def touch_orphans(self) -> str | None:
-        """SQL that notes the target's groups that come from no candidate."""
+        """SQL that marks the target's groups without a candidate to be derived again."""
         return self.derivation.touch_orphans if self.derivation else None
 
     @property
     def is_declared(self) -> bool:
-        """Whether the mapping alone decides what is written.
+        """Whether the declaration alone decides what is written.
 
-        That is, no plugin resolves conflicts or writes, and no lookup reads the target.
+        Then no plugin resolves conflicts or writes, and no lookup reads the target.
         """
         compiled = self.pipeline.compiled
         return not (compiled.chain.decides_writes or compiled.route.reads_target)
 
     @property
     def is_key_shown(self) -> bool:
-        """Whether the mapping carries the key that rows are read by, and it is not personal."""
+        """Whether the mapping writes all columns of the source's key unmasked."""
         unmasked = self.pipeline.compiled.unmasked
         columns = [column for column in self.mapping.columns if column.name in unmasked]
         return {name for column in columns for name in column.sources}.issuperset(
@@ -101,13 +101,13 @@ class BatchPipeline:
 
     @property
     def may_change_keys(self) -> bool:
-        """Whether a plugin sees whole rows, and so might change a key."""
+        """Whether a hook gets whole rows, so that it might change a key."""
         chain = self.pipeline.compiled.chain
         return bool(chain.maps or chain.masks)
 
     @property
     def has_ties(self) -> bool:
-        """Whether two rows of one version cannot be ordered by what the target holds."""
+        """Whether the target cannot order two rows with the same version."""
         return (
             self.mapping.streaming
             and self.mapping.conflict.strategy is Strategy.NEWEST_WINS
@@ -130,7 +130,7 @@ class Plan:
 
 
 class Planner:
-    """Makes the plan of one run, and notes it in the report and the progress bar."""
+    """Makes the plan of one run, and adds notes to the report."""
 
     def __init__(
         self, batch: BatchPipeline, options: Options, report: Report, progress: Progress
@@ -180,7 +180,7 @@ class Planner:
         )
 
     def _can_resume(self, run: Run, snapshot: Snapshot) -> bool:
-        """Return whether that run had the same mode and rows, and left the key it had reached."""
+        """Return whether that run had the same mode and columns, and stored its last key."""
         return (
             not self._options.dry_run
             and run.mode == self._options.mode
@@ -190,7 +190,7 @@ class Planner:
         )
 
     def _condition(self, previous: Run | None, snapshot: Snapshot) -> tuple[str, str]:
-        """Return the condition on a row, and since when it may have changed."""
+        """Return the SQL condition on the rows to read, and the time since which they changed."""
         options, source = self._options, self._batch.source
         if options.mode == FULL:
             return "true", "-infinity"

@@ -40,10 +40,10 @@ class Report:
 
     @property
     def adds_up(self) -> bool:
-        """Whether every row of the source was read, and each has an outcome."""
+        """Whether every row of the source was read and has exactly one outcome."""
         read = self.counts["read"]
-        there: int = self.checks.get("source_rows", read)
-        return read == there == sum(self.counts[outcome] for outcome in _OUTCOMES)
+        expected: int = self.checks.get("source_rows", read)
+        return read == expected == sum(self.counts[outcome] for outcome in _OUTCOMES)
 
     @property
     def is_unchecked(self) -> bool:
@@ -116,15 +116,15 @@ class Report:
             f"  failed {count:,}: {kind}: {text}"
             for (kind, text), count in self.failures.most_common()
         )
-        yield from self._checked()
+        yield from self._check_lines()
 
     @property
     def unchanged(self) -> str:
-        """The carried rows that changed nothing; - where rows compete for a target row."""
+        """The number of carried rows that changed nothing; "-" if rows share a target row."""
         left = self.counts["carried"] - self.counts["written"] - self.counts["stale"]
         return f"{left:,}" if left >= 0 else "-"
 
-    def _checked(self) -> Iterator[str]:
+    def _check_lines(self) -> Iterator[str]:
         if not self.interrupted:
             yield f"  record count: {'every row accounted for' if self.adds_up else 'DIFFERS'}"
         if fields := self.checks.get("fields"):

@@ -1,4 +1,4 @@
-"""The SQL that compares rows of the table that a mapping writes with what the mapping produces."""
+"""The SQL that compares the rows of a mapping's table with the rows that the source results in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .keys import TargetKeys
 
 @dataclass(frozen=True)
 class RowDifferences:
-    """SQL on a row `t` of the table and a row `s` of what is produced, whose values are texts.
+    """SQL on a row `t` of the table and an expected row `s`, whose values are texts.
 
-    The columns are those that the mapping's conflict rule keeps equal.
+    It compares the columns that the mapping's conflict rule keeps equal.
     """
 
     mapping: TableMapping
@@ -29,16 +29,16 @@ class RowDifferences:
 
     @property
     def same_key(self) -> str:
-        return " AND ".join(f"t.{quoted(n)} = {self._new(n)}" for n in self.keys.names)
+        return " AND ".join(f"t.{quoted(n)} = {self._expected(n)}" for n in self.keys.names)
 
     @property
     def exists(self) -> str:
         return f"t.{quoted(self.keys.names[0])} IS NOT NULL"
 
     def differs(self, column: TargetColumn) -> str:
-        """Whether the stored value differs from what the mapping would write."""
+        """Return a condition: the stored value differs from the expected one."""
         old = f"t.{quoted(column.name)}"
-        new = stored(self._new(column.name), column.pg)
+        new = stored(self._expected(column.name), column.pg)
         conditions = [self.exists, differ([as_base(old, column.pg)], [new])]
         if self.mapping.conflict.strategy is Strategy.MERGE_CHANGED:
             conditions.append(f"{new} IS NOT NULL")
@@ -46,14 +46,14 @@ class RowDifferences:
 
     @property
     def is_superseded(self) -> str:
-        """Whether the table's row has a later version than the produced one, and so stays."""
+        """Condition: the table's row has a later version than the expected one, and so stays."""
         version = self.mapping.conflict.version
         if version is None or self.mapping.derived is not None:
             return "false"
-        latest = stored(self._new(version), self._type(version))
+        latest = stored(self._expected(version), self._type(version))
         return f"coalesce(t.{quoted(version)} > {latest}, false)"
 
-    def _new(self, name: str) -> str:
+    def _expected(self, name: str) -> str:
         return self._type(name).read(f"s.{quoted(name)}")
 
     def _type(self, name: str) -> PgType:

@@ -1,8 +1,8 @@
 """Read rows of a batch run from COPY, as messages and as events.
 
 A row is a line of COPY's text format.  Its values are converted to what Debezium sends for the same
-row, so that all steps after the decoder are the same for both.  A message holds a short head and
-the line, so that a dead letter of it can be decoded again.
+row, so that all later steps are the same for both.  A message contains a short head and the line,
+so that its dead letter can be decoded again.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ _HEAD = struct.Struct(">BIQq")  # magic, columns, position, milliseconds since 1
 _NULL = "\\N"
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_FAR = re.compile(r"(\d{4,}-\d\d-\d\d)(?: ([\d:.]+)(?:\+00)?)?( BC)?")
+_FAR_YEAR = re.compile(r"(\d{4,}-\d\d-\d\d)(?: ([\d:.]+)(?:\+00)?)?( BC)?")
 
 Convert = Callable[[str], Any]
 
 
-class _Form(NamedTuple):
-    """How values of a type are selected and read."""
+class _TypeFormat(NamedTuple):
+    """How values of a type are selected, and read from COPY's text."""
 
     kind: Kind
     read: Convert | None
-    ask: str = "{}"
+    sql: str = "{}"
 
 
-def _plain(text: str) -> str:
+def _unescape(text: str) -> str:
     """Undo COPY's escapes."""
     if "\\" not in text:
         return text
     return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), text)
 
 
-def _truth(text: str) -> bool:
+def _read_boolean(text: str) -> bool:
     return text == "t"
 
 
-def _date(text: str) -> str:
-    return text + "Z" if text[4:5] == "-" and len(text) == len("2024-02-29") else _far(text)
+def _read_date(text: str) -> str:
+    return text + "Z" if text[4:5] == "-" and len(text) == len("2024-02-29") else _read_far(text)
 
 
-def _moment(text: str) -> str:
-    return text if text[4:5] == "-" and text[-1] != "C" else _far(text)
+def _read_timestamp(text: str) -> str:
+    return text if text[4:5] == "-" and text[-1] != "C" else _read_far(text)
 
 
-def _far(text: str) -> str:
-    """Format a year before 1 or after 9999 as Debezium does; infinities are the same in both."""
-    found = _FAR.fullmatch(text)
+def _read_far(text: str) -> str:
+    """Format a date or time outside the years 1 to 9999 as Debezium does; keep infinities."""
+    found = _FAR_YEAR.fullmatch(text)
     if found is None:
         return text
     day, clock, before = found.groups()
@@ -76,39 +76,39 @@ def _far(text: str) -> str:
     return f"{year}-{rest}" + (f"T{clock}Z" if clock else "Z")
 
 
-_TEXT = _Form(Kind.STRING, _plain)
-_FORMS: Mapping[str, _Form] = {
-    "int2": _Form(Kind.INT, int),
-    "int4": _Form(Kind.INT, int),
-    "int8": _Form(Kind.LONG, int),
-    "oid": _Form(Kind.LONG, int),
-    "float4": _Form(Kind.FLOAT, float, "{}::float8"),
-    "float8": _Form(Kind.DOUBLE, float),
-    "bool": _Form(Kind.BOOLEAN, _truth),
-    "numeric": _Form(Kind.STRING, None),
-    "money": _Form(Kind.STRING, None, "{}::numeric"),
-    "uuid": _Form(Kind.UUID, None),
-    "date": _Form(Kind.DATE, _date),
-    "timestamp": _Form(Kind.TIMESTAMP, _moment),
-    "timestamptz": _Form(Kind.TIMESTAMP_TZ, _moment),
-    "time": _Form(Kind.TIME, None),
-    "timetz": _Form(Kind.TIME_TZ, None),
-    "interval": _Form(Kind.INTERVAL, None),
-    "json": _Form(Kind.JSON, _plain),
-    "jsonb": _Form(Kind.JSON, _plain),
-    "xml": _Form(Kind.XML, _plain),
-    "bytea": _Form(Kind.STRING, None, "translate(encode({}, 'base64'), E'\\n', '')"),
+_TEXT = _TypeFormat(Kind.STRING, _unescape)
+_FORMATS: Mapping[str, _TypeFormat] = {
+    "int2": _TypeFormat(Kind.INT, int),
+    "int4": _TypeFormat(Kind.INT, int),
+    "int8": _TypeFormat(Kind.LONG, int),
+    "oid": _TypeFormat(Kind.LONG, int),
+    "float4": _TypeFormat(Kind.FLOAT, float, "{}::float8"),
+    "float8": _TypeFormat(Kind.DOUBLE, float),
+    "bool": _TypeFormat(Kind.BOOLEAN, _read_boolean),
+    "numeric": _TypeFormat(Kind.STRING, None),
+    "money": _TypeFormat(Kind.STRING, None, "{}::numeric"),
+    "uuid": _TypeFormat(Kind.UUID, None),
+    "date": _TypeFormat(Kind.DATE, _read_date),
+    "timestamp": _TypeFormat(Kind.TIMESTAMP, _read_timestamp),
+    "timestamptz": _TypeFormat(Kind.TIMESTAMP_TZ, _read_timestamp),
+    "time": _TypeFormat(Kind.TIME, None),
+    "timetz": _TypeFormat(Kind.TIME_TZ, None),
+    "interval": _TypeFormat(Kind.INTERVAL, None),
+    "json": _TypeFormat(Kind.JSON, _unescape),
+    "jsonb": _TypeFormat(Kind.JSON, _unescape),
+    "xml": _TypeFormat(Kind.XML, _unescape),
+    "bytea": _TypeFormat(Kind.STRING, None, "translate(encode({}, 'base64'), E'\\n', '')"),
 }
 """By the name of the base type in pg_catalog.  Every other type is read as PostgreSQL's text:
 arrays with their lower bounds, enums, ranges, composites, and the types of extensions."""
-_ONE_BIT = _Form(Kind.BOOLEAN, "1".__eq__)
+_ONE_BIT = _TypeFormat(Kind.BOOLEAN, "1".__eq__)
 """A bit(1), which Debezium writes as a boolean."""
 
 
-def _form(pg: PgType) -> _Form:
+def _format(pg: PgType) -> _TypeFormat:
     if pg.is_builtin("bit") and pg.length == 1:
         return _ONE_BIT
-    return _FORMS.get(pg.name, _TEXT) if pg.schema == "pg_catalog" else _TEXT
+    return _FORMATS.get(pg.name, _TEXT) if pg.schema == "pg_catalog" else _TEXT
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,13 @@ class RowFormat:
     @cached_property
     def columns(self) -> list[SourceColumn]:
         return [
-            SourceColumn(name, _form(pg).kind, pg.declared, pg) for name, pg in self.types.items()
+            SourceColumn(name, _format(pg).kind, pg.declared, pg) for name, pg in self.types.items()
         ]
 
     @cached_property
     def select(self) -> str:
         """The list of expressions to select from a row named ``r``."""
-        values = [_form(pg).ask.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
+        values = [_format(pg).sql.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
         return ", ".join([*values, *(f"r.{quoted(name)}" for name in self.key)])
 
     @cached_property
@@ -142,7 +142,7 @@ class RowFormat:
 
     @cached_property
     def _read(self) -> list[Convert | None]:
-        return [_form(pg).read for pg in self.types.values()]
+        return [_format(pg).read for pg in self.types.values()]
 
     def head(self, position: int, at: datetime) -> bytes:
         """Return the head of a run's messages; `at` is naive, UTC."""
@@ -159,7 +159,7 @@ class RowFormat:
         return Message(self.source, ROWS, number, key, head + line)
 
     def decode(self, value: bytes | None) -> Decoded:
-        """Decode a message's value.  Raises DecodeError if it is not of these columns."""
+        """Decode a message's value.  Raises DecodeError if it has other columns."""
         if value is None or len(value) < _HEAD.size or value[0] != MAGIC:
             raise DecodeError("the message does not contain a row of a batch run")
         _, number, position, milliseconds = _HEAD.unpack_from(value)
@@ -200,7 +200,7 @@ class RowFormat:
     def key_of(self, message: Message) -> list[str]:
         """Return the key of a message's row, as text that PostgreSQL reads."""
         assert message.key is not None
-        return [_plain(text) for text in message.key.decode().split("\t")]
+        return [_unescape(text) for text in message.key.decode().split("\t")]
 
 
 def is_batch_row(value: bytes | None) -> bool:

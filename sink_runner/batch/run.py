@@ -1,4 +1,4 @@
-"""Run a batch: read the source's rows, carry them to the target, and account for them."""
+"""Run a batch: read the source's rows, write them to the target, count each by its outcome."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BatchRun:
         self._sample = Sample(max_bytes=batch.chunk_bytes)
         self._run = 0
         self._applied: list[str] | None = None
-        self._number = 0
+        self._next_number = 0
 
     def run(self) -> Report:
         batch, hooks = self._batch, self._pipeline.compiled.hooks
@@ -56,7 +56,7 @@ class BatchRun:
         try:
             hooks.startup()
             with closing(open_source(batch.source_dsn, batch.name)) as reader:
-                self._work(reader)
+                self._read_and_write(reader)
         except psycopg.Error as fault:
             raise classify_error(fault) from fault
         finally:
@@ -65,7 +65,7 @@ class BatchRun:
         self._report.seconds = time.monotonic() - began
         return self._report
 
-    def _work(self, reader: Connection) -> None:
+    def _read_and_write(self, reader: Connection) -> None:
         batch = self._batch
         plan = Planner(batch, self._options, self._report, self._progress).plan(reader)
         self._run, self._applied = plan.run, plan.applied
@@ -81,7 +81,7 @@ class BatchRun:
         else:
             self._replay(note_keys=batch.mapping.query is not None)
             self._remove_missing(plan)
-            self._report.interrupted = batch.stop.is_set()  # some missing rows may be left
+            self._report.interrupted = batch.stop.is_set()  # some missing rows may remain
             self._check(reader, plan)
         if not self._options.dry_run:
             self._committer.ask(self._finish)
@@ -94,7 +94,7 @@ class BatchRun:
         with closing(lines):
             for messages in self._chunks(lines, plan.snapshot):
                 self._lock.check()
-                self._batch.retry(partial(self._carry, messages))
+                self._batch.retry(partial(self._write_chunk, messages))
                 self._progress.advance(len(messages))
                 if self._batch.stop.is_set():
                     return
@@ -103,12 +103,12 @@ class BatchRun:
         batch, rows = self._batch, self._batch.source.format
         head = rows.head(snapshot.place.position, snapshot.at)
         for chunk in portions(lines, len, batch.chunk_bytes, batch.chunk_rows):
-            numbers = range(self._number, self._number + len(chunk))
-            self._number = numbers.stop
+            numbers = range(self._next_number, self._next_number + len(chunk))
+            self._next_number = numbers.stop
             yield [rows.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
 
-    def _carry(self, messages: Sequence[Message], again: bool) -> None:  # noqa: FBT001 - a Retrier's
-        """Take a chunk of rows to the target."""
+    def _write_chunk(self, messages: Sequence[Message], again: bool) -> None:  # noqa: FBT001 - a Retrier's
+        """Map and write a chunk of rows, unless an earlier attempt was committed."""
         if again and self._is_committed(messages):
             return
         self._follow_policies()
@@ -116,10 +116,10 @@ class BatchRun:
         free, held = retry_queue.split(messages)
         chunk = self._pipeline.prepare(free)
         retry_queue.hold(chunk, held)
-        counts, dead_letters, landed = self._committer.transact(
+        counts, dead_letters, applied = self._committer.transact(
             partial(self._write, chunk, messages), dry=self._options.dry_run
         )
-        self._sample.add(landed)  # not before the commit, which may refuse them
+        self._sample.add(applied)  # after the commit, because it may fail
         if not self._options.dry_run:
             retry_queue.record_committed(dead_letters, chunk.superseding)
         self._report.counts.update(counts)
@@ -127,9 +127,9 @@ class BatchRun:
         hooks.committed(len(chunk.changes))
 
     def _follow_policies(self) -> None:
-        """Mask what follows by the current policies, which may change during a long run."""
+        """Mask the next rows by the current policies, which may change during a long run."""
         if self._batch.refresh():
-            # Rows that were masked by earlier policies differ from what the source gives now.
+            # Sampled rows that earlier policies masked would be reported as different.
             self._sample = Sample(max_bytes=self._batch.chunk_bytes)
             self._report.notes.append(
                 "the masking policies changed during the run: rows written before are masked by "
@@ -140,7 +140,7 @@ class BatchRun:
     def _is_committed(self, messages: Sequence[Message]) -> bool:
         """Return whether an earlier attempt was committed although its answer was lost.
 
-        Rows without a key leave no trace; they are written again.
+        Without a key the run store cannot show it; then the rows are written again.
         """
         if self._options.dry_run or messages[-1].key is None:
             return False
@@ -155,38 +155,38 @@ class BatchRun:
     def _write(
         self, chunk: Batch, messages: Sequence[Message], connection: Connection
     ) -> tuple[dict[str, int], list[DeadLetter], list[Write]]:
-        """Write a chunk; return its rows by outcome, the dead letters and the applied writes."""
+        """Write a chunk; return its counts by outcome, its dead letters and its applied writes."""
         deletions, committer = self._batch.deletions, self._committer
         dead_letters = list(chunk.dead_letters)
         writes = [change for change in chunk.changes if isinstance(change, Write)]
         removals = [change for change in chunk.changes if isinstance(change, Removal)]
         removals = deletions.confirm(connection, removals, writes)
-        writes = self._current(connection, writes)
+        writes = self._reread_if_stale(connection, writes)
         removed = committer.write(connection, removals, dead_letters).rows
         stale = committer.outcomes[Outcome.STALE]
-        written, made = committer.write(connection, writes, dead_letters)
+        written, attempted = committer.write(connection, writes, dead_letters)
         stale += committer.outcomes[Outcome.STALE]
-        changes: list[Change] = [*removals, *made]
+        changes: list[Change] = [*removals, *attempted]
         read = self._key_range(messages)
         committer.store(
             connection, chunk, changes, dead_letters, written=removed + written, read=read
         )
         failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        landed = [w for w in made if isinstance(w, Write) and id(w.source) not in failed]
-        self._note_keys(connection, removals, landed)
+        applied = [w for w in attempted if isinstance(w, Write) and id(w.source) not in failed]
+        self._note_keys(connection, removals, applied)
         outcomes = _count_outcomes(chunk, messages, dead_letters)
         counts = outcomes | {"written": written, "removed": removed, "stale": stale}
         self._store_progress(connection, messages, counts)
-        return counts, dead_letters, landed
+        return counts, dead_letters, applied
 
     def _note_keys(
-        self, connection: Connection, removals: Sequence[Removal], landed: Sequence[Write]
+        self, connection: Connection, removals: Sequence[Removal], applied: Sequence[Write]
     ) -> None:
-        self._batch.deletions.note_written(connection, [*removals, *landed])
-        if callbacks := self._committer.callbacks:  # these rows are in the source table
-            callbacks.forget(connection, [write.key for write in landed])
+        self._batch.deletions.note_written(connection, [*removals, *applied])
+        if callbacks := self._committer.callbacks:  # the source table has these rows now
+            callbacks.forget(connection, [write.key for write in applied])
         if self._batch.mapping.query is not None:
-            self._seen.add(connection, landed)
+            self._seen.add(connection, applied)
 
     def _store_progress(
         self, connection: Connection, messages: Sequence[Message], counts: Mapping[str, int]
@@ -197,10 +197,10 @@ class BatchRun:
             last = self._batch.source.format.key_of(messages[-1])
             self._batch.run_store.progress(connection, self._run, last, total)
 
-    def _current(self, connection: Connection, writes: list[Write]) -> list[Write]:
-        """Read the rows again if an event was applied since the snapshot.
+    def _reread_if_stale(self, connection: Connection, writes: list[Write]) -> list[Write]:
+        """Return the writes, from rows read again if an event was applied since the snapshot.
 
-        The event may be later than the snapshot's row, and of the same version.
+        The event may be later than the snapshot's row and have the same version.
         """
         batch = self._batch
         if not batch.has_ties or batch.run_store.applied(connection) == self._applied:
@@ -209,9 +209,9 @@ class BatchRun:
         return [now[w.key]._replace(source=w.source) for w in writes if w.key in now]
 
     def _key_range(self, messages: Sequence[Message]) -> dict[str, Any] | None:
-        """Return the first and last key of a chunk; None where that does not identify its rows.
+        """Return the first and last key of a chunk; None if they do not identify its rows.
 
-        A query's rows come in no order, and fingerprints have none.
+        A query's rows and hashed keys have no order.
         """
         if not self._batch.is_key_shown or messages[-1].key is None:
             return None
@@ -219,9 +219,9 @@ class BatchRun:
         return {"source_keys": [",".join(rows.key_of(message)) for message in ends]}
 
     def _replay(self, *, note_keys: bool = False) -> None:
-        """Try the deferred rows of earlier runs, and of this one, again.
+        """Retry the deferred rows of earlier runs and of this one.
 
-        `note_keys`: a row that was deferred is no more missing than the rows that were read.
+        `note_keys`: note their keys as seen, so that these rows are not removed as missing.
         """
         if self._options.dry_run:
             return
@@ -239,7 +239,7 @@ class BatchRun:
         self._report.counts["replayed"] += done["replayed"]
 
     def _note_seen(self, writes: Sequence[Write]) -> None:
-        """Note the rows of a round once it is committed: the target's row spells the key."""
+        """Note the keys of replayed rows, after their commit, as the target formats them."""
         if writes:
             self._committer.ask(partial(self._seen.add, writes=writes))
 
@@ -251,9 +251,9 @@ class BatchRun:
         missing.remove(self._seen, full=self._options.full, before_each=self._lock.check)
 
     def _keys_are_kept(self) -> bool:
-        """Return whether the source has the rows just written under their keys in the target."""
+        """Return whether the rows just written have the same keys in source and target."""
         writes = self._sample.writes
-        if not writes:  # the interrupted run read all of them, or there are none
+        if not writes:  # the source has no rows, or the interrupted run read all of them
             return not self._batch.may_change_keys
         return self._batch.deletions.finds(writes)
 
@@ -288,7 +288,7 @@ class BatchRun:
 def _count_outcomes(
     chunk: Batch, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]
 ) -> dict[str, int]:
-    """Return how many rows had which outcome."""
+    """Return the number of rows by outcome."""
     waiting = {
         id(dead_letter.message)
         for dead_letter in dead_letters

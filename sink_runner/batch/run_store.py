@@ -24,24 +24,24 @@ from .snapshot import Place, Snapshot
 Connection = psycopg.Connection[Any]
 
 ENCRYPTED = "sealed:"
-"""What an encrypted key begins with, in `last_key`."""
+"""The prefix of an encrypted key in `last_key`."""
 
 _BEGIN = """
 INSERT INTO sink.batch_run (mapping, target, mode, columns, cluster, seen_before, snapshot_at,
   position, sample_position, sample_before)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING run
 """
-_OPEN = """
+_LAST_INTERRUPTED = """
 SELECT run, mode, columns, cluster, seen_before, snapshot_at, started, last_key, counts
 FROM sink.batch_run WHERE mapping = %s AND outcome = 'interrupted' ORDER BY run DESC LIMIT 1
 """
-_DONE = """
+_LAST_DONE = """
 SELECT run, mode, columns, cluster, seen_before, snapshot_at, started, last_key, counts
 FROM sink.batch_run
 WHERE mapping = %s AND outcome = 'done' AND mode IN ('full', 'changed')
 ORDER BY run DESC LIMIT 1
 """
-_STALE = """
+_MARK_CRASHED = """
 UPDATE sink.batch_run SET outcome = 'interrupted', finished = coalesce(finished, now())
 WHERE mapping = %s AND outcome = 'running'
 """
@@ -59,8 +59,8 @@ _REACHED = "SELECT last_key, counts FROM sink.batch_run WHERE run = %s"
 _FINISH = """
 UPDATE sink.batch_run SET outcome = %s, finished = now(), counts = %s, checks = %s WHERE run = %s
 """
-# The latest safe place is used, so older ones count only while a transaction stays open for that
-# many runs.  Without any the position is 0: the rows lose to every version that is stored.
+# A run uses the latest safe position: the older ones matter only if a transaction stays open for
+# that many runs.  Without a safe position it is 0, and the rows lose to every stored version.
 _PLACES = """
 SELECT DISTINCT sample_position, sample_before FROM (
   SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
@@ -72,8 +72,8 @@ SELECT array_agg(xmin::text ORDER BY cluster_id, topic, topic_id, partition)
 FROM sink.partition_offset WHERE mapping = %s
 """
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
-# Earlier versions stored every key unencrypted.
-_HIDE = f"""
+# Earlier releases stored every key unencrypted.
+_CLEAR_KEYS = f"""
 UPDATE sink.batch_run SET last_key = NULL
 WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE '{ENCRYPTED}%%'
 """
@@ -96,10 +96,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class KeyCipher:
-    """Encrypts the last key of a run, which may be personal; not without an encryptor."""
+    """Encrypts the last key of a run, which may be personal; without an encryptor, does nothing."""
 
     place: str
-    """What the encryption binds the key to, beside the run."""
+    """The table and mapping that, with the run, the encryption binds the key to."""
     encryptor: Encryptor | None
 
     def hide(self, run: int, key: list[str]) -> list[str]:
@@ -109,7 +109,7 @@ class KeyCipher:
         return [ENCRYPTED + base64.b64encode(self.encryptor.encrypt(message)).decode()]
 
     def read(self, run: int, key: list[str] | None) -> list[str] | None:
-        """Decrypt a key; None where its encryption key is gone, so that the run is not resumed."""
+        """Decrypt a key; None if its encryption key is missing, so that the run is not resumed."""
         if self.encryptor is None or not key or not key[0].startswith(ENCRYPTED):
             return key
         try:
@@ -128,29 +128,29 @@ class RunStore:
     """The runs of one mapping.  Each call runs in the caller's transaction."""
 
     def __init__(self, mapping: str, target: str, encryptor: Encryptor | None = None) -> None:
-        """`encryptor` hides the last key of a run; None where the source's key is not personal."""
+        """`encryptor` encrypts the last key of a run; None if the source's key is not personal."""
         self._mapping = mapping
         self._target = target
         self._keys = KeyCipher(f"sink.batch_run/{mapping}", encryptor)
 
     def interrupted(self, connection: Connection) -> Run | None:
-        """Return the last run if it did not reach its end.
+        """Return the last run if it was interrupted.
 
         Call it with the target's lock held: then a run that is marked as running has crashed.
         """
-        connection.execute(_STALE, (self._mapping,))
-        return self._find(connection, _OPEN)
+        connection.execute(_MARK_CRASHED, (self._mapping,))
+        return self._find(connection, _LAST_INTERRUPTED)
 
     def finished(self, connection: Connection) -> Run | None:
         """Return the last run that read all rows, or all changes, to the end."""
-        return self._find(connection, _DONE)
+        return self._find(connection, _LAST_DONE)
 
     def log_places(self, cluster: str, connection: Connection) -> Sequence[Place]:
-        """Return the places in the source's log that earlier runs stored."""
+        """Return the positions in the source's log that earlier runs stored."""
         return [Place(*row) for row in connection.execute(_PLACES, (cluster,)).fetchall()]
 
     def begin(self, connection: Connection, mode: str, columns: int, snapshot: Snapshot) -> int:
-        """Store a new run; an interrupted one will not be resumed any more."""
+        """Store a new run; an interrupted one can no longer be resumed."""
         connection.execute(_SUPERSEDE, (self._mapping,))
         parameters = (self._mapping, self._target, mode, columns, snapshot.cluster)
         seen = (snapshot.seen_before, snapshot.at, snapshot.place.position, *snapshot.sampled)
@@ -159,7 +159,7 @@ class RunStore:
         return int(row[0])
 
     def resume(self, connection: Connection, run: Run, snapshot: Snapshot) -> int:
-        """Continue a run; the rows it has read are as of its first snapshot."""
+        """Continue a run; the rows that it has read stay those of its first snapshot."""
         places = (snapshot.place.position, *snapshot.sampled)
         connection.execute(_RESUME, (*places, run.run))
         return run.run
@@ -186,7 +186,7 @@ class RunStore:
     ) -> None:
         connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
         if self._keys.encryptor is not None:
-            connection.execute(_HIDE.encode(), (self._mapping,))
+            connection.execute(_CLEAR_KEYS.encode(), (self._mapping,))
 
     def forget_positions(self, connection: Connection) -> None:
         """Forget the mapping's positions: they belong to another log."""

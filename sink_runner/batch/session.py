@@ -22,7 +22,7 @@ from .run import BatchRun
 __all__ = ["BUSY", "Options", "Report", "run"]
 
 BUSY = 75
-"""The exit code where another run holds the table: EX_TEMPFAIL."""
+"""The exit code if another run holds the target's lock: EX_TEMPFAIL."""
 
 
 def run(

@@ -1,9 +1,9 @@
 """Take the snapshot that a batch run reads, with its position in the log.
 
-A row carries the number of the transaction that wrote it, ``xmin``.  What the snapshot of an
-earlier run did not see was written by a transaction from that snapshot's own xmin on; so the
-rows with such a number are all that changed, however late they were committed.  Some rows are
-read twice that way, which is harmless.
+A row contains the number of the transaction that wrote it, ``xmin``.  Rows that the snapshot of an
+earlier run did not see have numbers not less than that snapshot's own xmin, however late they were
+committed.  So the rows with such numbers include all changes.  Some rows are read twice, which is
+harmless.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..postgres.session import connect
 
 Connection = psycopg.Connection[Any]
 
-_ROUND = 2**32  # transaction numbers wrap around after this many
-_RECENT = 2**31  # of two numbers at most this far apart, it is certain which is older
-_PAUSE = 0.05
+_XID_RANGE = 2**32  # transaction numbers wrap around after this many
+_MAX_XID_AGE = 2**31  # of two numbers at most this far apart, it is certain which is older
+_POLL_SECONDS = 0.05
 
 _SETTINGS = (
     "SET statement_timeout = 0",
@@ -33,14 +33,13 @@ _SETTINGS = (
     "SET extra_float_digits = 1",
     "SET bytea_output = 'hex'",
 )
-# First the place, then the number of this session's transaction: every transaction that wrote
-# before the place has a smaller one.
-# A snapshot's xmax would not do: it follows the last number that has ended, and the numbers of
-# transactions that go on may be greater.
-_PLACE = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
-_NEXT = "SELECT pg_current_xact_id()::text::int8"
-_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8"
-_SEEN = """
+# The position is read before this session's transaction number, so every transaction that wrote
+# before the position has a smaller number.  A snapshot's xmax does not have this property: it is
+# one more than the last number that has ended, and running transactions may have greater numbers.
+_LOG_POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
+_OWN_XID = "SELECT pg_current_xact_id()::text::int8"
+_OLDEST_RUNNING_XID = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8"
+_SNAPSHOT = """
 SELECT pg_snapshot_xmin(s)::text::int8, pg_snapshot_xmax(s)::text::int8,
        clock_timestamp() AT TIME ZONE 'UTC',
        (SELECT system_identifier FROM pg_control_system())
@@ -62,17 +61,17 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What one run reads."""
+    """The snapshot that one run reads, and its position in the log."""
 
     xmin: int
-    """The oldest transaction that it may lack, as a 64-bit number."""
+    """The oldest transaction that the snapshot may not see, as a 64-bit number."""
     xmax: int
     at: datetime
     """UTC."""
     cluster: str
     """System identifier and timeline of the server that the numbers belong to."""
     sampled: Place
-    """The place when the run began, which later runs may use."""
+    """The position when the run began, which later runs may use."""
     place: Place
     """The snapshot sees every change up to this position."""
 
@@ -83,7 +82,7 @@ class Snapshot:
 
     @property
     def seen_before(self) -> int:
-        """The next run need not read rows of transactions with smaller numbers."""
+        """The snapshot sees all transactions with smaller numbers: the next run skips them."""
         return min(self.xmin, self.place.before)
 
 
@@ -105,19 +104,19 @@ def take_snapshot(
     earlier: Callable[[str], Sequence[Place]],
     stopped: Callable[[], bool],
 ) -> Snapshot:
-    """Begin a transaction that sees one moment of the source.
+    """Begin a transaction with one snapshot of the source for all its queries.
 
-    Waits up to `settle_seconds` for the running transactions to end.  If one does not, the latest
-    of the `earlier` places is taken before which all have ended.
+    Waits up to `settle_seconds` for the running transactions to end.  If one does not, the snapshot
+    gets the latest of the `earlier` positions before which all transactions have ended.
     """
-    sampled = Place(_number(connection, _PLACE), _number(connection, _NEXT))
+    sampled = Place(_fetch_number(connection, _LOG_POSITION), _fetch_number(connection, _OWN_XID))
     deadline = time.monotonic() + settle_seconds
-    while _number(connection, _OLDEST) < sampled.before:
+    while _fetch_number(connection, _OLDEST_RUNNING_XID) < sampled.before:
         if time.monotonic() > deadline or stopped():
             break
-        time.sleep(_PAUSE)
+        time.sleep(_POLL_SECONDS)
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    row = connection.execute(_SEEN.encode()).fetchone()
+    row = connection.execute(_SNAPSHOT.encode()).fetchone()
     assert row is not None
     xmin, xmax, at, cluster = row
     places = [sampled, *earlier(cluster), NOWHERE]
@@ -126,15 +125,15 @@ def take_snapshot(
 
 
 def changed_since(seen_before: int, now: Snapshot) -> str | None:
-    """Return the SQL condition that a row was written since then; None where all must be read."""
+    """Return the SQL condition that a row was written since then; None if all must be read."""
     span = now.xmax - seen_before
-    if not 0 <= span < _RECENT:
+    if not 0 <= span < _MAX_XID_AGE:
         return None
-    age = f"({now.xmax % _ROUND} - xmin::text::int8 + {_ROUND}) % {_ROUND}"
+    age = f"({now.xmax % _XID_RANGE} - xmin::text::int8 + {_XID_RANGE}) % {_XID_RANGE}"
     return f"(({age}) <= {span})"
 
 
-def _number(connection: Connection, query: str) -> int:
+def _fetch_number(connection: Connection, query: str) -> int:
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return int(row[0])

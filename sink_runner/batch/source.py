@@ -31,8 +31,8 @@ _NUMBERED = """
 SELECT has_column_privilege(oid, 'xmin', 'SELECT') FROM pg_class
 WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p')
 """
-_FIRST = "-infinity"
-_FEW = 100_000  # a table with fewer rows, by the catalog's estimate, is counted
+_BEGINNING = "-infinity"
+_MIN_ESTIMATE = 100_000  # a table with fewer rows, by the catalog's estimate, is counted
 
 
 def row_source(source: Source) -> EventSource:
@@ -71,11 +71,11 @@ class Source:
     catalog: TableCatalog
     format: RowFormat
     numbered: bool
-    """Whether the rows have an `xmin`, the number of their transaction; a view's have not."""
+    """Whether the rows have an `xmin`, the number of their transaction; those of a view do not."""
 
     @classmethod
     def of(cls, mapping: TableMapping, catalog: TableCatalog, connection: Connection) -> Source:
-        """Read the columns.  Raises ConfigError where the mapping's are missing."""
+        """Read the columns.  Raises ConfigError if columns of the mapping are missing."""
         if mapping.query is None:
             found = {name: column.pg for name, column in catalog.columns.items()}
             key = list(catalog.index_order.get(catalog.primary_key, ()))
@@ -84,7 +84,8 @@ class Source:
                     f"{mapping.source} has no primary key, and batch runs read by it: add one"
                 )
         else:
-            found, key = _describe(_filled(mapping.query.select, "true", _FIRST), connection), []
+            found = _read_columns(_fill(mapping.query.select, "true", _BEGINNING), connection)
+            key = []
         missing = sorted(set(mapping.source_columns) - found.keys())
         if missing:
             raise ConfigError(f"{mapping.source} has no column {', '.join(missing)}")
@@ -93,14 +94,14 @@ class Source:
             mapping=mapping,
             catalog=catalog,
             format=RowFormat(mapping.source_table.topic, types, tuple(key)),
-            numbered=_numbered(catalog, connection),
+            numbered=_has_xmin(catalog, connection),
         )
 
     def lines(
         self,
         connection: Connection,
         condition: str,
-        since: str = _FIRST,
+        since: str = _BEGINNING,
         after: Sequence[str] = (),
         most: int | None = None,
     ) -> Generator[bytes, None, None]:
@@ -116,7 +117,7 @@ class Source:
         return self._copy(connection, self._relation(condition, since), where, order)
 
     def up_to(self, key: Sequence[str]) -> str:
-        """Return the condition that a row's key is not after this one."""
+        """Return the condition that a row's key is at most this one."""
         return f"({self._key}) <= ({self._key_literals(key)})"
 
     def read_keys(
@@ -127,9 +128,9 @@ class Source:
         arrays = ", ".join(
             f"{_literal([one[at] for one in keys])}::text[]" for at, _ in enumerate(key)
         )
-        texts = f"unnest({arrays}) u({_numbered_names(key)})"
-        where = f"EXISTS (SELECT FROM {texts} WHERE {self._same(key)})"
-        return self._copy(connection, self._relation("true", _FIRST), [where], "")
+        texts = f"unnest({arrays}) u({_positional_names(key)})"
+        where = f"EXISTS (SELECT FROM {texts} WHERE {self._matches(key)})"
+        return self._copy(connection, self._relation("true", _BEGINNING), [where], "")
 
     def has(
         self, connection: Connection, columns: Sequence[str], keys: Sequence[Sequence[str]]
@@ -138,15 +139,15 @@ class Source:
         arrays = [[key[at] for key in keys] for at, _ in enumerate(columns)]
         query = (
             f"SELECT DISTINCT u.n - 1 FROM unnest({', '.join('%s::text[]' for _ in columns)}) "
-            f"WITH ORDINALITY u({_numbered_names(columns)}, n) "
-            f"JOIN {self.catalog.sql_name} r ON {self._same(columns)}"
+            f"WITH ORDINALITY u({_positional_names(columns)}, n) "
+            f"JOIN {self.catalog.sql_name} r ON {self._matches(columns)}"
         )
         return {number for (number,) in connection.execute(query.encode(), arrays).fetchall()}
 
-    def _same(self, columns: Sequence[str]) -> str:
-        """Return the condition that a row `r` has the texts of `u` in these columns.
+    def _matches(self, columns: Sequence[str]) -> str:
+        """Return the condition that a row `r` has the values of `u` in these columns.
 
-        The texts are not cast to an array of the type: unnest would expand arrays within it.
+        `u` has texts, because unnest would also expand the values of an array type.
         """
         types = [self.catalog.columns[name].pg for name in columns]
         return " AND ".join(
@@ -154,16 +155,16 @@ class Source:
             for at, (name, pg) in enumerate(zip(columns, types, strict=True))
         )
 
-    def estimate(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
-        """Return about how many rows there are."""
+    def estimate(self, connection: Connection, condition: str, since: str = _BEGINNING) -> int:
+        """Return an estimate of the number of rows."""
         if self.mapping.query is None and condition == "true":
             row = connection.execute(_ESTIMATE, (self.catalog.sql_name,)).fetchone()
-            if row is not None and row[0] > _FEW:
+            if row is not None and row[0] > _MIN_ESTIMATE:
                 return int(row[0])
         return self.count(connection, condition, since)
 
-    def count(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
-        """Return how many rows there are."""
+    def count(self, connection: Connection, condition: str, since: str = _BEGINNING) -> int:
+        """Return the number of rows."""
         where = "" if self.mapping.query else f" WHERE {condition}"
         query = f"SELECT count(*) FROM {self._relation(condition, since)}{where}"
         row = connection.execute(query.encode()).fetchone()
@@ -172,7 +173,7 @@ class Source:
 
     def between(self, since: datetime | None, until: datetime | None) -> str:
         """Return the condition that a row's time, its version column, is in the range."""
-        column = self._time_column()
+        column = self._find_time_column()
         if column is None:
             return self._by_query(until)
         bounds = [f"{column} {sign} {_literal(str(at))}" for sign, at in _bounds(since, until)]
@@ -187,7 +188,7 @@ class Source:
             "nor created_at, and the mapping's conflict rule names no version column"
         )
 
-    def _time_column(self) -> str | None:
+    def _find_time_column(self) -> str | None:
         version = self.mapping.conflict.version
         names = [n for c in self.mapping.columns if c.name == version for n in c.sources]
         known = [
@@ -202,7 +203,7 @@ class Source:
         query = self.mapping.query
         if query is None:
             return f"{self.catalog.sql_name} r"
-        return f"({_filled(query.select, condition, since)}) r"
+        return f"({_fill(query.select, condition, since)}) r"
 
     def _copy(
         self, connection: Connection, relation: str, where: Sequence[str], order: str
@@ -227,7 +228,7 @@ class Source:
         return self.catalog.columns[column].pg.unbound_cast
 
 
-def _numbered_names(columns: Sequence[str]) -> str:
+def _positional_names(columns: Sequence[str]) -> str:
     return ", ".join(f"k{at}" for at, _ in enumerate(columns))
 
 
@@ -238,7 +239,7 @@ def _bounds(since: datetime | None, until: datetime | None) -> Iterator[tuple[st
         yield "<", until
 
 
-def _filled(select: str, condition: str, since: str) -> str:
+def _fill(select: str, condition: str, since: str) -> str:
     """Return a query with its placeholders replaced."""
     filled = select.strip().rstrip(";").replace("{changed}", condition)
     return filled.replace("{since}", f"{_literal(since)}::timestamp")
@@ -248,7 +249,7 @@ def _literal(value: str | list[str]) -> str:
     return sql.Literal(value).as_string(None)
 
 
-def _describe(query: str, connection: Connection) -> dict[str, PgType]:
+def _read_columns(query: str, connection: Connection) -> dict[str, PgType]:
     cursor = connection.execute(f"SELECT * FROM ({query}) r LIMIT 0".encode())
     result, names = cursor.pgresult, [column.name for column in cursor.description or ()]
     assert result is not None
@@ -257,7 +258,7 @@ def _describe(query: str, connection: Connection) -> dict[str, PgType]:
     return {name: types[one] for name, one in zip(names, wanted, strict=True)}
 
 
-def _numbered(catalog: TableCatalog, connection: Connection) -> bool:
+def _has_xmin(catalog: TableCatalog, connection: Connection) -> bool:
     row = connection.execute(_NUMBERED, (catalog.sql_name,)).fetchone()
     if row is not None and not row[0]:
         raise ConfigError(

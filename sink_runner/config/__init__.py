@@ -42,18 +42,18 @@ T = TypeVar("T")
 
 @section
 class Config:
-    """All of `sink-runner.toml` but the plugins' own tables."""
+    """All of `sink-runner.toml` except the plugins' own tables."""
 
     env_file: Path | None = None
-    """KEY=VALUE lines, read if the file exists; the process's environment takes precedence."""
+    """File of KEY=VALUE lines, if it exists; variables of the process take precedence."""
     shutdown_seconds: Duration = 10.0
     """Time to finish or roll back a batch after SIGTERM."""
     maintenance_seconds: Annotated[float, Minimum(1)] = 60.0
     """Interval at which rows expire and old state is purged."""
     remember_deletes_days: Duration = 30.0
-    """How long a deleted key refuses rows older than its deletion."""
+    """How long tombstones are kept, which reject rows older than the deletion of their key."""
     retry_steps: tuple[Duration, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
-    """Seconds between attempts while a system does not answer; the last one repeats."""
+    """Seconds between attempts while a system does not answer; the last interval repeats."""
     kafka: Kafka
     registry: Registry
     databases: Mapping[str, Database]
@@ -78,7 +78,7 @@ class Config:
 
     @property
     def readers(self) -> dict[str, Dsn]:
-        """How to reach each database as the role that may only read."""
+        """The connection strings of the reader roles, by database."""
         return {name: found.reader_dsn for name, found in self.databases.items()}
 
 
@@ -95,14 +95,15 @@ class ConfigFile:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The process's environment over what the `env_file` says."""
+        """The variables of the process and of `env_file`; the former take precedence."""
         return self.reader.environ
 
     def config(self) -> Config:
-        """Return all of it; one ConfigError names every fault."""
+        """Return all settings; one ConfigError names every fault."""
         return self.reader.read(Config, self.table)
 
-    # What needs no running stack reads its section alone: the others may lack their variables.
+    # A command that needs no running stack reads only its section: variables that other sections
+    # name may not be set.
 
     def plugins(self) -> PluginSelection:
         return self._section(PluginSelection, "plugins")

@@ -13,7 +13,7 @@ from .reader import Count, Duration, Minimum, WholeNumber, section
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"}
 )
-"""Signatures by a private key alone: a key that verifies a token must not be able to sign one."""
+"""Asymmetric signatures only: a key that verifies tokens must not be able to sign them."""
 
 TOKEN_TYPES = frozenset({"at+jwt", "JWT"})
 
@@ -22,7 +22,7 @@ AtLeastOne = Annotated[float, Minimum(1)]
 
 @section
 class Client:
-    """One caller: known by an API key, by the tokens of an issuer, or by both."""
+    """One caller, identified by an API key, by the tokens of an issuer, or by either."""
 
     key_hash: str = field(default="", repr=False)
     """Keyed hash of the API key; `sink-runner api-key new` prints it."""
@@ -45,11 +45,11 @@ class TokenIssuer:
     jwks_url: str = ""
     """URL of the issuer's public keys, with https."""
     allow_plaintext_jwks: bool = False
-    """Permit http for jwks_url, for an address of the loopback."""
+    """Permit http:// in jwks_url if the host is a loopback address."""
     jwks_file: Path | None = None
     """File with the issuer's public keys, in place of jwks_url; read again when it changes."""
     algorithms: tuple[str, ...] = ("RS256", "ES256")
-    """Signatures that are accepted; no others are."""
+    """Accepted signature algorithms."""
     token_types: tuple[str, ...] = ("at+jwt",)
     """`typ` of a token's header; add JWT for an issuer older than RFC 9068."""
     max_token_seconds: AtLeastOne = 86_400.0
@@ -59,7 +59,7 @@ class TokenIssuer:
     refresh_seconds: AtLeastOne = 300.0
     """How long fetched keys are used before they are fetched again."""
     leeway_seconds: WholeNumber = 30
-    """How far the clocks may be apart."""
+    """Tolerated difference between the clocks of issuer and service."""
 
     def __post_init__(self) -> None:
         if bool(self.jwks_url) == (self.jwks_file is not None):
@@ -68,13 +68,13 @@ class TokenIssuer:
             raise ValueError(f"algorithms are some of {', '.join(sorted(ALGORITHMS))}")
         if not self.token_types or set(self.token_types) - TOKEN_TYPES:
             raise ValueError(f"token_types are some of {', '.join(sorted(TOKEN_TYPES))}")
-        if self.jwks_url and not self._is_fetched_safely():
+        if self.jwks_url and not self._has_safe_url():
             raise ValueError(
                 "jwks_url must begin with https://: who can change the keys on their way can sign "
                 "any token; with allow_plaintext_jwks = true http://127.0.0.1 is accepted as well"
             )
 
-    def _is_fetched_safely(self) -> bool:
+    def _has_safe_url(self) -> bool:
         url = urlsplit(self.jwks_url)
         is_loopback = url.hostname in {"localhost", "127.0.0.1", "::1"}
         return bool(url.hostname) and (
@@ -85,7 +85,7 @@ class TokenIssuer:
 
 @section
 class Api:
-    """How `sink-runner api` serves, and which clients."""
+    """Address, clients and limits of `sink-runner api`."""
 
     host: str = "127.0.0.1"
     """Address to listen on; TLS is the task of a proxy in front of it."""
@@ -117,9 +117,9 @@ class Api:
     request_seconds: Annotated[float, Minimum(0.1)] = 15.0
     """How long a request may take to arrive, headers and body."""
     max_connections: Count = 1000
-    """Open connections; one more is closed at once."""
+    """Open connections; further ones are closed at once."""
     remember_hours: Duration = 24.0
-    """How long an Idempotency-Key gets its first answer again."""
+    """How long a repeated Idempotency-Key gets the first answer."""
     delivery_seconds: AtLeastOne = 5.0
     """How long Kafka may take to confirm."""
     schema_seconds: Duration = 60.0
@@ -127,4 +127,4 @@ class Api:
     query_seconds: Annotated[float, Minimum(0.1)] = 2.0
     """How long a read may take."""
     sessions: Count = 8
-    """Database sessions at most, for reads."""
+    """The most database sessions for reads."""

@@ -18,9 +18,9 @@ class Database:
 
     dsn: Dsn
     """Connection string of the role that writes: a URI or key=value pairs, with any parameter of
-    libpq. A pooler on the way needs pool_mode = session, and both roles for the runner alone: it
-    keeps their sessions, which have the replication origin by which a mapping recognizes its own
-    writes."""
+    libpq. A connection pooler needs pool_mode = session, and only the runner may use both roles:
+    the pooler keeps sessions, and a session has the replication origin by which a mapping
+    recognizes its own writes."""
     reader_dsn: Dsn
     """Connection string of the role that reads tables for lookups."""
     password: Secret | None = None
@@ -43,7 +43,7 @@ class Database:
 
 
 def find_database(databases: Mapping[str, T], name: str, *, named_by: str = "") -> T:
-    """Return what is configured for a database; raise ConfigError where it is not configured.
+    """Return the entry of a database; raise ConfigError if the database is not configured.
 
     `named_by`: the setting or the plugin that names the database.
     """

@@ -18,15 +18,15 @@ from .reader import Secret
 Connection = psycopg.Connection[Any]
 
 _CONNECT_SECONDS = 10
-_FOUND = (
+_RESOLVED = (
     *("host", "hostaddr", "port", "dbname", "user"),
     *("target_session_attrs", "load_balance_hosts"),
 )
-_UNSAFE = {"disable", "allow", "prefer"}
+_UNENCRYPTED_MODES = {"disable", "allow", "prefer"}
 _SCHEMES = ("postgresql://", "postgres://")
 _URI = re.compile(r"\w+://([^@/]*@)?[^@/?]*(/[^@?]*)?(\?.*)?", re.DOTALL)
-"""Excludes a password with @ or / in clear, part of which libpq takes for a host or a database:
-messages name those."""
+"""Does not match a password with an unencoded @ or /: libpq would take part of it for the host or
+the database, and messages name those."""
 _PROBE = "ssl_min_protocol_version"
 _CERTIFICATE = "check sslcert, sslkey and sslpassword in {key}"
 _REFUSALS = {
@@ -92,37 +92,37 @@ class Dsn(Secret):
     def conninfo(self) -> str:
         """Return the connection string for libpq, with the password and the hosts of a service.
 
-        The hosts are part of it so that each of them has a connection timeout of its own. Raises
-        ConfigError for a string that libpq cannot use, and where a password or rows might be sent
-        to another host without encryption.
+        The string names the hosts, so that each has its own connection timeout. Raises ConfigError
+        if libpq cannot use the string, or if a password or rows might be sent to another host
+        without encryption.
         """
         text = self.read()
         if text.startswith(_SCHEMES) and not _URI.fullmatch(text):
-            raise self._unreadable()
+            raise self._unreadable_error()
         login = {"password": self._password.read()} if self._password else {}
         try:
-            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            # Without sslpassword, OpenSSL would prompt for the password of an encrypted key.
             given = make_conninfo("", **{"sslpassword": " ", **conninfo_to_dict(text, **login)})
         except psycopg.ProgrammingError:  # its text quotes the connection string
-            raise self._unreadable() from None
+            raise self._unreadable_error() from None
         found = _resolve(given, self._key)
         if not re.fullmatch(r"\d*(,\d*)*", found.get("port", "")):
-            raise self._unreadable()
+            raise self._unreadable_error()
         if not self._allows_plaintext:
             _check_encryption(found, self._key)
-        return make_conninfo(given, **{name: found[name] for name in _FOUND if name in found})
+        return make_conninfo(given, **{name: found[name] for name in _RESOLVED if name in found})
 
-    def _unreadable(self) -> ConfigError:
+    def _unreadable_error(self) -> ConfigError:
         return ConfigError(
             f"{self._key} of [databases] cannot be read: expected postgresql://… or key=value "
             "pairs that libpq knows; in a URI, @ and / in a password are percent-encoded: %40, %2F"
         )
 
     def open(self, application: str) -> Connection:
-        """Open a connection; a note of the fault names, without a secret, database, host and role.
+        """Open a connection.
 
-        Raises ConfigError as `conninfo` does, and AccessError where the server refuses the client
-        or the client the server.
+        Raises ConfigError as `conninfo` does, and AccessError if server or client refuses the
+        other. The note of any other error names database, host and role, but no secret.
         """
         conninfo = self.conninfo()
         try:
@@ -135,14 +135,14 @@ class Dsn(Secret):
         except psycopg.OperationalError as fault:
             if refused := self.refusal(fault, conninfo):
                 raise refused from None
-            fault.add_note(ConnectionNote(_where(conninfo_to_dict(conninfo))))
+            fault.add_note(ConnectionNote(_login(conninfo_to_dict(conninfo))))
             raise
 
     def refusal(self, fault: psycopg.OperationalError, conninfo: str) -> AccessError | None:
         """Return the refusal that a failed connection reports; None for an outage."""
         for pattern, advice in _REFUSALS.items():
             if found := re.search(f"^.*(?:{pattern}).*", str(fault), re.MULTILINE):
-                where = _where(conninfo_to_dict(conninfo))
+                where = _login(conninfo_to_dict(conninfo))
                 reason = re.sub(r"^.*connection to server .*? failed: +(?:FATAL: +)?", "", found[0])
                 return AccessError(
                     f"no login to {where} ({reason}): {advice.format(key=self._key)}"
@@ -153,8 +153,8 @@ class Dsn(Secret):
 def _resolve(conninfo: str, key: str) -> Mapping[str, str]:
     """Return libpq's options from the string, the service, the environment and the defaults.
 
-    libpq gets one value that it refuses only after it has resolved all others, so that it does not
-    connect.
+    It gives libpq an invalid value that libpq checks after it has resolved all options and before
+    it connects.
     """
     probe = pq.PGconn.connect_start(make_conninfo(conninfo, **{_PROBE: "none"}).encode())
     try:
@@ -169,13 +169,13 @@ def _resolve(conninfo: str, key: str) -> Mapping[str, str]:
 
 
 def _check_encryption(found: Mapping[str, str], key: str) -> None:
-    if found["sslmode"] not in _UNSAFE or found.get("gssencmode") == "require":
+    if found["sslmode"] not in _UNENCRYPTED_MODES or found.get("gssencmode") == "require":
         return
     lists = (found.get(name, "").split(",") for name in ("hostaddr", "host"))
     if all(_is_local(address or host) for address, host in zip_longest(*lists, fillvalue="")):
         return
     raise ConfigError(
-        f"no login to {_where(found)}: sslmode={found['sslmode']} may send the password and rows "
+        f"no login to {_login(found)}: sslmode={found['sslmode']} may send the password and rows "
         f"without encryption: set sslmode=verify-full and sslrootcert in {key}, or "
         "allow_plaintext_credentials = true for this database"
     )
@@ -190,6 +190,6 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _where(found: Mapping[str, Any]) -> str:
+def _login(found: Mapping[str, Any]) -> str:
     host = found.get("host") or found.get("hostaddr") or "localhost"
     return f"database {found.get('dbname')} at {host}:{found.get('port')} as {found.get('user')}"

@@ -14,8 +14,8 @@ Options = Mapping[str, Mapping[str, Any]]
 
 _SASL_KEYS = ("mechanism", "username", "password", "oauth")
 
-# What the runner relies on, or sets from kafka.security; an option may not replace it.  The last
-# ones of kafka-python are objects, which TOML cannot express.
+# Options that the runner relies on or sets from kafka.security: the settings must not replace
+# them.  The last ones of kafka-python are objects, which TOML cannot express.
 _OWN_PYTHON = """
 bootstrap_servers client_id group_id enable_auto_commit auto_offset_reset isolation_level
 allow_auto_create_topics max_poll_records acks enable_idempotence transactional_id
@@ -37,7 +37,7 @@ ssl.endpoint.identification.algorithm enable.ssl.certificate.verification
 
 @section
 class OAuth:
-    """Where the token of mechanism OAUTHBEARER comes from."""
+    """The source of the token for mechanism OAUTHBEARER."""
 
     token: Secret | None = None
     """The token itself, usually from a file or a command that renews it."""
@@ -88,9 +88,9 @@ class Security(Tls):
 
     def _faults(self) -> Iterator[str]:
         if not self.is_encrypted:
-            yield from self._unused(TLS_KEYS, "SSL or SASL_SSL")
+            yield from self._unused_faults(TLS_KEYS, "SSL or SASL_SSL")
         if not self.has_login:
-            yield from self._unused(_SASL_KEYS, "SASL_SSL")
+            yield from self._unused_faults(_SASL_KEYS, "SASL_SSL")
         elif not self.is_encrypted and not self.allow_plaintext_credentials:
             yield (
                 "protocol SASL_PLAINTEXT sends credentials without encryption: use SASL_SSL, or "
@@ -99,7 +99,7 @@ class Security(Tls):
         if self.has_login:
             yield from self._login_faults()
 
-    def _unused(self, keys: tuple[str, ...], protocol: str) -> Iterator[str]:
+    def _unused_faults(self, keys: tuple[str, ...], protocol: str) -> Iterator[str]:
         for key in keys:
             if getattr(self, key):
                 yield f"{key} needs protocol {protocol}, not {self.protocol}"
@@ -129,7 +129,7 @@ class Security(Tls):
 
 @section
 class Kafka:
-    """Where the change events come from."""
+    """The brokers of the change events, and the client that reads them."""
 
     bootstrap: str
     """Brokers to connect to first: host:port, separated by commas."""

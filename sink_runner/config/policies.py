@@ -13,7 +13,7 @@ from .tls import Tls, url_faults
 
 @section
 class RangerAdmin(Tls):
-    """Where Ranger Admin is, and how to sign in there."""
+    """Address and credentials of Ranger Admin."""
 
     admin: str = ""
     """URL of Ranger Admin; its policies, which the runner fetches into the folder, replace those

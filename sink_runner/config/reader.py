@@ -41,7 +41,7 @@ _REFERENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
-    """The least number that a setting may have; part of its annotation."""
+    """The smallest number allowed for a setting; part of its annotation."""
 
     number: float
 
@@ -49,7 +49,7 @@ class Minimum:
 Count = Annotated[int, Minimum(1)]
 WholeNumber = Annotated[int, Minimum(0)]
 Duration = Annotated[float, Minimum(0)]
-"""In the unit that the setting's name ends with."""
+"""A time in the unit that the setting's name ends with."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -119,7 +119,7 @@ class SettingsReader:
     def _read_all(
         self, entries: Iterable[tuple[str, Any, Any]], where: str, faults: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """Return the value of each (name, type, raw value); raise their faults and the given."""
+        """Return the value of each (name, type, raw value); raise their faults and `faults`."""
         values: dict[str, Any] = {}
         lines = [*faults]
         for name, kind, raw in entries:
@@ -134,19 +134,19 @@ class SettingsReader:
     def value(self, kind: Any, raw: Any, where: str) -> Any:
         """Return `raw` as a `kind`, or raise SettingError; an optional value may be None."""
         optional, kind = kind, without_none(kind)
-        if kind is not optional and self._is_empty(raw):
+        if kind is not optional and self._is_empty_variable(raw):
             return None
         if get_origin(kind) is Annotated:
             inner, minimum = get_args(kind)
-            return _at_least(minimum, self.value(inner, raw, where), where)
+            return _check_minimum(minimum, self.value(inner, raw, where), where)
         if is_secret(kind):
-            # A fault is reported now, and not when the value is first needed.
+            # Read once now, so that a fault is reported at the start.
             is_set = bool(self.value(str, raw, where))
             secret = kind(lambda: str(self.value(str, raw, where)))
             return secret if is_set or kind is optional else None
-        return self._value(kind, raw, where)
+        return self._convert(kind, raw, where)
 
-    def _value(self, kind: Any, raw: Any, where: str) -> Any:
+    def _convert(self, kind: Any, raw: Any, where: str) -> Any:
         origin, parts = get_origin(kind), get_args(kind)
         if dataclasses.is_dataclass(kind) or origin in _TABLES:
             if not isinstance(raw, dict):
@@ -155,22 +155,22 @@ class SettingsReader:
                 return self._read_all(((name, parts[1], each) for name, each in raw.items()), where)
             return self.read(typing.cast("type[Any]", kind), raw, where)
         if isinstance(raw, dict):
-            return self._resolve(kind, raw, where)
+            return self._read_reference(kind, raw, where)
         if origin in _LISTS:
             if not isinstance(raw, list):
                 raise _wrong_type(kind, raw, where)
             return origin(self.value(parts[0], each, f"{where}[{n}]") for n, each in enumerate(raw))
         return self._scalar(kind, raw, where)
 
-    def _is_empty(self, raw: Any) -> bool:
-        """Whether an environment variable or its default is empty: an optional key is absent."""
+    def _is_empty_variable(self, raw: Any) -> bool:
+        """Whether the value is an empty environment variable: then an optional key is absent."""
         match raw:
             case {"env": str(name), **rest}:
                 return self.environ.get(name, rest.get("default")) == ""
             case _:
                 return False
 
-    def _resolve(self, kind: Any, raw: Mapping[str, Any], where: str) -> Any:
+    def _read_reference(self, kind: Any, raw: Mapping[str, Any], where: str) -> Any:
         """Return the value that a reference names."""
         match raw:
             case {"env": str(name), **rest} if rest.keys() <= {"default"}:
@@ -186,11 +186,11 @@ class SettingsReader:
                     raise SettingError(f"{where}: {name}: {_reason(exc)}") from None
                 return self._parse(kind, text, where)
             case {"command": [str(), *_] as argv, **rest} if not rest:
-                return self._parse(kind, self._output(argv, where), where)
+                return self._parse(kind, self._run_command(argv, where), where)
             case _:
                 raise SettingError(f"{where} must be {type_name(kind)}, {_REFERENCES}")
 
-    def _output(self, argv: Sequence[str], where: str) -> str:
+    def _run_command(self, argv: Sequence[str], where: str) -> str:
         """Run a command without a shell; its arguments and output may contain secrets."""
         program = f"{where}: command {argv[0]!r}"
         try:
@@ -221,7 +221,7 @@ class SettingsReader:
             texts = (part.strip() for part in text.split(","))
             return origin(self._parse(parts[0], part, where) for part in texts if part)
         if origin is Annotated:
-            return _at_least(parts[1], self._parse(parts[0], text, where), where)
+            return _check_minimum(parts[1], self._parse(parts[0], text, where), where)
         try:
             if kind is bool:
                 return _BOOLEANS[text.lower()]
@@ -234,8 +234,8 @@ class SettingsReader:
     def _scalar(self, kind: Any, raw: Any, where: str) -> Any:
         if choices := _choices(kind):
             if raw not in choices:
-                near = hint(raw, choices) if isinstance(raw, str) else ""
-                raise SettingError(f"{where} must be {type_name(kind)}{near}")
+                suggestion = hint(raw, choices) if isinstance(raw, str) else ""
+                raise SettingError(f"{where} must be {type_name(kind)}{suggestion}")
             return choices[raw]
         if kind is Path and isinstance(raw, str):
             return self.folder / raw
@@ -259,7 +259,7 @@ def is_secret(kind: Any) -> bool:
 
 
 def without_none(kind: Any) -> Any:
-    """Return X for ``X | None``: TOML has no null, a key is there or not."""
+    """Return X for ``X | None``: TOML has no null, and an absent key is None."""
     if get_origin(kind) in (types.UnionType, typing.Union):
         kinds = [part for part in get_args(kind) if part is not types.NoneType]
         return kinds[0] if len(kinds) == 1 else kind
@@ -267,7 +267,7 @@ def without_none(kind: Any) -> Any:
 
 
 def type_name(kind: Any) -> str:
-    """Name the type as a person who writes TOML would."""
+    """Return the name of a type in the terms of TOML."""
     kind = without_none(kind)
     if choices := _choices(kind):
         return " or ".join(to_toml(name) for name in choices)
@@ -299,13 +299,13 @@ def to_toml(value: Any) -> str:
 
 
 def _absent_value(key: dataclasses.Field[Any], kind: Any) -> Any:
-    """Return what an absent key is read as; MISSING where its default needs no reading."""
+    """Return the raw value to read for an absent key; MISSING if its default needs no reading."""
     if dataclasses.is_dataclass(kind):
-        return {}  # so that each key that it lacks is named
+        return {}  # so that the error names each missing key of the table
     return str(key.default) if isinstance(key.default, Path) else MISSING
 
 
-def _at_least(minimum: Minimum, number: float, where: str) -> float:
+def _check_minimum(minimum: Minimum, number: float, where: str) -> float:
     if number < minimum.number:
         raise SettingError(f"{where} is less than {minimum.number}")
     return number

@@ -65,7 +65,7 @@ def _descriptions(cls: type[Any]) -> dict[str, str]:
 
 @cache
 def _docstrings(module: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the docstring below each field of the module's classes, which Python does not keep."""
+    """Parse the docstring below each field of the module's classes; Python discards them."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, TypeError):  # built in, or without source

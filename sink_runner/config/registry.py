@@ -10,7 +10,7 @@ from .tls import Tls, url_faults
 
 @section
 class Registry(Tls):
-    """Where the schemas of the events are, and how to sign in there."""
+    """Address and credentials of the schema registry."""
 
     url: str
     """Confluent-compatible API of the schema registry; several URLs of one registry are separated

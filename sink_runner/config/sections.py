@@ -16,19 +16,19 @@ from .reader import Count, Duration, Minimum, WholeNumber, section
 
 @section
 class Batch:
-    """When rows are written together; a single row never waits longer than this."""
+    """How many rows are written together, and how long they wait for each other."""
 
     max_rows: Count = 5000
     """Rows that are written in one transaction."""
     max_bytes: Count = DEFAULT_BYTES
     """Bytes of records, or of rows that a batch run reads, that are written in one transaction; a
-    single larger one is written alone. A mapping holds two such batches, decoded, beside what the
-    Kafka client has fetched."""
+    single larger one is written alone. A mapping needs memory for two such batches, decoded, and
+    for the records that the Kafka client has fetched."""
     max_wait_ms: WholeNumber = 0
     """How long rows wait for others to be written with them; 0: they are written at once."""
     timeout_seconds: Annotated[float, Minimum(0.1)] = 60.0
-    """How long one statement of a write or a lookup may take, and half of it for a lock; after a
-    timeout the next attempt has twice as much."""
+    """How long one statement of a write or a lookup may take; it may wait half of that for a lock.
+    After a timeout the next attempt may take twice as long."""
     settle_seconds: Duration = 5.0
     """How long `sink-runner batch` waits for the source's running transactions to end; what a
     longer one writes is read by the next run."""
@@ -36,7 +36,7 @@ class Batch:
 
 @section
 class Capture:
-    """How Debezium is configured, so that a mapping whose source is not captured is noticed."""
+    """Debezium's configuration, by which a mapping whose source is not captured is found."""
 
     directory: Path | None = None
     """Folder of Debezium Server's properties, which are compared with the mappings; without it only
@@ -52,20 +52,19 @@ class Capture:
 
 @section
 class DeadLetters:
-    """How events that cannot be applied are kept: encrypted."""
+    """How events that cannot be applied are stored (encrypted), and how many."""
 
     key: str = field(repr=False)
     """Encryption key: 32 bytes in base64."""
     key_id: str
     """Name of the key, stored beside what it encrypted."""
     budget: WholeNumber = 1000
-    """A mapping with more open dead letters of events than this stops; its offsets stay."""
+    """A mapping with more open dead letters of events than this stops at its offsets."""
     budget_share: Annotated[float, Minimum(0)] | None = None
-    """A mapping stops, too, where more than this part of a batch fails; 0.5 is half. Batches of
-    fewer than 100 events do not count."""
+    """A mapping also stops if more than this part of a batch fails; 0.5 is half. Batches of fewer
+    than 100 events do not count."""
     old_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Previous keys by their names, the oldest first; `sink-runner dlq rekey` makes them
-    superfluous."""
+    """Previous keys by their names, the oldest first; not needed after `sink-runner dlq rekey`."""
     publish_seconds: Duration = 1.0
     """Interval at which dead letters are published to their Kafka topics,
     sink.dead-letters.<source>-to-<target>; 0: never."""
@@ -78,12 +77,12 @@ class HealthSettings:
     host: str = "127.0.0.1"
     """Address to listen on; requests are not authenticated."""
     port: WholeNumber = 0
-    """Port to listen on; 0: none."""
+    """Port to listen on; 0: do not listen."""
 
 
 @section
 class Log:
-    """What the runner logs; without a problem, nothing but its start and stop."""
+    """Format and level of the log; without a problem, only start and stop are logged."""
 
     format: Literal["auto", "json", "console"] = "auto"
     """"auto" is "console" on a terminal and "json" elsewhere."""
@@ -105,7 +104,8 @@ class PluginSelection:
     ) -> PluginSelection:
         """Return the selection with that of the environment and of the command line.
 
-        The last one that enables plugins replaces the others; what is disabled adds up.
+        The command line's enabled plugins replace those of the environment, and these replace the
+        file's.  The disabled plugins of all three are combined.
         """
         enabled = split_names(only) or split_names([environ.get("SINK_PLUGINS", "")])
         off = split_names([environ.get("SINK_PLUGINS_OFF", ""), *without])
@@ -120,10 +120,10 @@ def split_names(lists: Iterable[str]) -> tuple[str, ...]:
 
 @section
 class MappingQuality:
-    """What one mapping has of its own in ``[quality.mappings]``."""
+    """The settings of one mapping in ``[quality.mappings]``."""
 
     stale_after_days: Duration
-    """The same for this mapping alone."""
+    """The threshold of this mapping, in place of `quality.stale_after_days`."""
 
 
 @section
@@ -136,7 +136,7 @@ class Quality:
     """One table for each mapping that differs."""
 
     def stale_after(self, mapping: str) -> float:
-        """The mapping's threshold in days."""
+        """Return the mapping's threshold in days."""
         return self.mappings.get(mapping, self).stale_after_days
 
 
@@ -148,17 +148,17 @@ class Retention:
     """
 
     purge_hours: Duration = 24.0
-    """Interval of the purges of a runner, the first a minute after its start; 0: none, and you run
-    `sink-runner purge`."""
+    """Interval at which a runner purges, first a minute after its start; 0: never, so you have to
+    run `sink-runner purge`."""
     dead_letters_days: Duration = 90.0
-    """How long settled dead letters are kept, whose payload is deleted at once; 0: for ever."""
+    """How long settled dead letters are kept without their payload; 0: for ever."""
     audit_days: Duration = 1095.0
     """How long the audit log is kept, in whole months; 0: for ever."""
     conflicts_days: Duration = 90.0
     """How long resolved conflicts are kept, whether a person or a rule of the mapping resolved
     them; a person's decision stays in the audit log. 0: for ever."""
     runs_days: Duration = 90.0
-    """How long finished runs of `sink-runner batch` are kept that no later run needs; 0: for
+    """How long finished batch and reconciliation runs that no later run needs are kept; 0: for
     ever."""
     schedules_days: Duration = 90.0
     """How long the progress of a schedule that no mapping declares is kept, from the first start
@@ -167,7 +167,7 @@ class Retention:
 
 @section
 class MappingSchedule:
-    """When one mapping's batch runs, in place of what the mapping declares."""
+    """The schedules of one mapping's batch runs, in place of those that it declares."""
 
     changed: tuple[str, ...] = ()
     """Cron expressions, UTC, of runs that read what changed since the last run."""
@@ -181,10 +181,10 @@ class MappingSchedule:
 
 @section
 class Scheduling:
-    """How the batches that the mappings schedule are run."""
+    """How `sink-runner schedule` starts batch runs: retries, limits, maintenance."""
 
     retries: WholeNumber = 3
-    """Attempts after the first that fails."""
+    """Attempts after the first failure."""
     retry_minutes: Duration = 5.0
     """Time between two attempts."""
     late_minutes: Duration = 15.0
@@ -194,13 +194,14 @@ class Scheduling:
     tolerated_rows: WholeNumber = 100
     """Rows of a run that may become dead letters before it counts as failed."""
     at_once: Count = 2
-    """Batches that may run at the same time, each into another table."""
+    """Batch runs at the same time, each with another target table."""
     maintenance: str = "0 2 * * SUN#1"
-    """Start of the maintenance, in which no batch starts: a cron expression, UTC; "" is never."""
+    """Start of the maintenance window, in which no batch run starts: a cron expression, UTC; "":
+    none."""
     maintenance_minutes: Duration = 120.0
-    """How long maintenance lasts; what was missed then runs once."""
+    """Length of the maintenance window; after it, each schedule that missed a time runs once."""
     mappings: Mapping[str, MappingSchedule] = field(default_factory=dict)
-    """Mappings with times other than those they declare; empty lists: no runs."""
+    """Mappings with other schedules than they declare; empty lists: no runs."""
 
     def __post_init__(self) -> None:
         if self.maintenance:
@@ -208,7 +209,7 @@ class Scheduling:
 
     @property
     def window(self) -> Maintenance:
-        """The hours in which no batch starts."""
+        """The maintenance window, in which no batch run starts."""
         return Maintenance(self.maintenance, timedelta(minutes=self.maintenance_minutes))
 
 
@@ -217,18 +218,18 @@ class Schema:
     """Which changes of a source table pause its mapping."""
 
     strict: bool = True
-    """A column of a source, table or query, that may be personal and is not classified pauses its
-    mapping; false only warns. What a lookup finds must be classified in either case."""
+    """A source column that may be personal and is not classified pauses its mapping; with false,
+    it only logs a warning. Columns that a lookup reads must always be classified."""
 
 
 @section
 class Deferral:
-    """How events are deferred whose lookup found nothing: the row may arrive later."""
+    """How events whose lookup found nothing are deferred: the row may arrive later."""
 
     retry_seconds: Duration = 2.0
     """Interval of the retries."""
     give_up_hours: Duration = 24.0
-    """Time after which they become dead letters; rows of a batch never do."""
+    """Time after which deferred events become dead letters; rows of a batch run never do."""
     max_bytes: Count = DEFAULT_BYTES
     """Bytes of deferred events that are read and retried together; a single larger event is
     retried alone."""

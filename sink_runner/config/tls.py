@@ -24,12 +24,12 @@ _PROBLEMS: Mapping[Refusal, str] = {
 }
 _PORTS = {"http": 80, "https": 443}
 _ALERT_SECONDS = 0.5
-"""With TLS 1.3 a server refuses a client certificate only after the client's handshake."""
+"""Time to wait for a refusal: with TLS 1.3 it comes after the client's handshake."""
 
 
 @section
 class Tls:
-    """What the two sides of a connection prove their identity with."""
+    """The certificates by which both sides of a connection prove their identity."""
 
     ca_file: Path | None = None
     """PEM file of the authorities that sign the servers' certificates; without it the system's
@@ -47,7 +47,7 @@ class Tls:
         if faults := [*self._faults()]:
             raise ValueError("; ".join(faults))
         if self.is_encrypted:
-            self.tls_context()  # a missing or unusable file is reported when it is configured
+            self.tls_context()  # reports a missing or unusable file at the start
 
     @property
     def is_encrypted(self) -> bool:
@@ -84,7 +84,7 @@ class Tls:
             try:
                 context.load_verify_locations(self.ca_file)
             except OSError as exc:  # SSLError is one
-                raise ValueError(_unusable("ca_file", self.ca_file, exc)) from None
+                raise ValueError(_describe_unusable("ca_file", self.ca_file, exc)) from None
         context.check_hostname = self.check_hostname
         if self.certificate_file is not None:
             self._load_certificate(context, self.certificate_file)
@@ -100,14 +100,14 @@ class Tls:
             context.load_cert_chain(certificate, self.key_file, lambda: password)
         except OSError as exc:
             keys = "certificate_file, key_file or key_password"
-            raise ValueError(_unusable(keys, certificate, exc)) from None
+            raise ValueError(_describe_unusable(keys, certificate, exc)) from None
 
 
 def url_faults(key: str, url: str, *, login: str, may_be_plaintext: bool) -> Iterator[str]:
     """Describe what is wrong with a setting's URL, without quoting it: it may have a password.
 
-    `login` names the settings of the credentials. `may_be_plaintext`: there are no credentials, or
-    the configuration permits to send them without encryption.
+    `login` names the settings of the credentials. `may_be_plaintext`: no credentials are set, or
+    the configuration permits sending them without encryption.
     """
     try:
         parts = urlsplit(url)
@@ -135,7 +135,7 @@ def check_tls(
     advice: Mapping[Refusal, str],
     seconds: float,
 ) -> None:
-    """Raise AccessError where a request failed because of TLS, and not for an outage."""
+    """Raise AccessError if a request failed because of TLS; return if the server is down."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
@@ -152,7 +152,7 @@ def refusal(
 ) -> str | None:
     """Return why a server and this client cannot agree on TLS, with advice; None if they can.
 
-    Without a context the client does not speak TLS.  Raises OSError where the server goes away.
+    Without a context the client does not use TLS.  Raises OSError if the connection is lost.
     """
     found = _refusal_of_plaintext(raw) if context is None else _refusal_of_tls(raw, host, context)
     if found is None:
@@ -183,15 +183,15 @@ def _refusal_of_tls(
 def _refusal_of_plaintext(raw: socket.socket) -> tuple[Refusal, str] | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
+    context.verify_mode = ssl.CERT_NONE  # only the handshake is sent, no data
     try:
         with context.wrap_socket(raw) as secure:
-            # wrap_socket accepts a connection that has ended, too; it has no version.
+            # wrap_socket also accepts a closed connection, which has no version.
             return ("TLS", "") if secure.version() else None
     except ssl.SSLError as fault:
         return ("TLS", "") if "ALERT" in (fault.reason or "") else None
 
 
-def _unusable(key: str, path: Path, exc: OSError) -> str:
+def _describe_unusable(key: str, path: Path, exc: OSError) -> str:
     reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
     return f"{key}: {path}: {reason or 'not a PEM file that can be used'}"

@@ -66,17 +66,17 @@ class Plugin:
         return self.mapping is None and self.http_api is None
 
     @property
-    def _installed_by(self) -> Distribution | None:
+    def _dist(self) -> Distribution | None:
         """None for a plugin that no distribution provides, as in a test."""
         return self.entry_points[0].dist if self.entry_points else None
 
     @property
     def distribution(self) -> str:
-        return self._installed_by.name if self._installed_by else ""
+        return self._dist.name if self._dist else ""
 
     @property
     def version(self) -> str:
-        return self._installed_by.version if self._installed_by else ""
+        return self._dist.version if self._dist else ""
 
     def fail(self, reason: str) -> None:
         if self.status is not Status.INCOMPATIBLE:
@@ -105,10 +105,10 @@ def installed() -> dict[str, Plugin]:
 
 
 def select(names: Iterable[str], enabled: Iterable[str], disabled: Iterable[str]) -> set[str]:
-    """Return the names that are on.  ``*`` means every installed plugin; off beats on.
+    """Return the names that are on: the enabled ones (``*``: all) without the disabled ones.
 
-    A name that is not installed is an error where it is turned on. Where it is turned off, it is an
-    error if it resembles an installed one: a flow that you believe to be off would run.
+    An enabled name that is not installed is an error. A disabled one is an error if it resembles an
+    installed plugin: that plugin would run although you meant to disable it.
     """
     known, on, off = set(names), set(enabled), set(disabled)
     faults = [
@@ -138,12 +138,12 @@ def load(
     try:
         _check_claims(plugin)
         module = plugin.entry_points[0].load()
-        pm = _manager_of(plugin, module)
+        pm = _make_manager(plugin, module)
         plugin.hooks = tuple(sorted(caller.name for caller in pm.get_hookcallers(module) or ()))
-        plugin.mapping = _mapping(plugin, pm)
-        plugin.http_api = _http_api(plugin, pm)
-        plugin.config_class = _config_class(plugin, pm)
-        plugin.config = _config(plugin, table, reader or SettingsReader())
+        plugin.mapping = _load_mapping(plugin, pm)
+        plugin.http_api = _load_http_api(plugin, pm)
+        plugin.config_class = _load_config_class(plugin, pm)
+        plugin.config = _read_config(plugin, table, reader or SettingsReader())
     except PluginError as exc:
         plugin.fail(exc.reason)
     except ConfigError as exc:
@@ -275,7 +275,7 @@ def runner_fault(dist: Distribution) -> str | None:
     return None
 
 
-def _manager_of(plugin: Plugin, module: object) -> pluggy.PluginManager:
+def _make_manager(plugin: Plugin, module: object) -> pluggy.PluginManager:
     if inspect.isclass(module):
         raise PluginError(plugin.name, "the entry point is a class; point it at an instance")
     pm = new_manager()
@@ -290,7 +290,7 @@ def _manager_of(plugin: Plugin, module: object) -> pluggy.PluginManager:
     return pm
 
 
-def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
+def _load_mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
     if not pm.hook.sink_mapping.get_hookimpls():
         return None
     # pluggy drops a None result, so a forgotten return leaves an empty list.
@@ -302,13 +302,14 @@ def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
     return mapping
 
 
-def _http_api(plugin: Plugin, pm: pluggy.PluginManager) -> HttpApi | None:
+def _load_http_api(plugin: Plugin, pm: pluggy.PluginManager) -> HttpApi | None:
     if not pm.hook.sink_api.get_hookimpls():
         return None
     (http_api,) = pm.hook.sink_api() or (None,)
     if not isinstance(http_api, HttpApi):
         raise PluginError(plugin.name, "sink_api must return an HttpApi")
-    # If it could not be loaded, no mapping would be held back: its hooks may not be missed.
+    # A plugin with only routes does not stop mappings if it cannot be loaded.  So it must not have
+    # hooks that mappings need.
     others = set(plugin.hooks) - {"sink_api", "sink_config"}
     if plugin.mapping is None and others:
         raise PluginError(
@@ -319,22 +320,22 @@ def _http_api(plugin: Plugin, pm: pluggy.PluginManager) -> HttpApi | None:
     return http_api
 
 
-def _config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
+def _load_config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
     if not pm.hook.sink_config.get_hookimpls():
         return None
     (cls,) = pm.hook.sink_config() or (None,)
-    if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)) or not _frozen(cls):
+    if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)) or not _is_frozen(cls):
         raise PluginError(
             plugin.name, "sink_config must return a frozen dataclass, the class and not an instance"
         )
     return cls
 
 
-def _frozen(cls: Any) -> bool:
+def _is_frozen(cls: Any) -> bool:
     return bool(cls.__dataclass_params__.frozen)
 
 
-def _config(plugin: Plugin, table: Mapping[str, Any] | None, reader: SettingsReader) -> Any:
+def _read_config(plugin: Plugin, table: Mapping[str, Any] | None, reader: SettingsReader) -> Any:
     where = f"plugins.{plugin.name}"
     if plugin.config_class is not None:
         return reader.read(plugin.config_class, table or {}, where)

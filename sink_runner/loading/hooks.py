@@ -20,8 +20,9 @@ from ..plugin import Context, Event
 
 
 class Hooks:
-    """One mapping's batch and lifecycle hooks. A hook that runs after a commit cannot undo it, so
-    its faults are only logged."""
+    """One mapping's batch and lifecycle hooks.
+
+    A hook that runs after a commit cannot undo it, so its errors are only logged."""
 
     def __init__(self, manager: pluggy.PluginManager, contexts: Mapping[str, Context]) -> None:
         self._manager = manager

@@ -26,7 +26,7 @@ from ..plugin import (
 )
 from .lookup_checks import lookup_faults
 
-_PAIR = 2
+_OPPOSED = 2
 _NAME_BYTES = 200
 """With a prefix, the longest name of a replication origin in PostgreSQL."""
 _IDENTIFIER_BYTES = 63
@@ -36,21 +36,21 @@ _IDENTIFIER_BYTES = 63
 def mapping_faults(mapping: TableMapping) -> list[str]:
     """Return every fault of the declaration, in the order of its fields."""
     # With a string in place of a tuple, all further checks would be about its characters.
-    if wrong_types := list(_field_types(mapping)):
+    if wrong_types := list(_field_type_faults(mapping)):
         return wrong_types
     return [
-        *_tables(mapping),
-        *_key(mapping),
-        *_undeclared("reads_unmasked", mapping.reads_unmasked, mapping.source_columns),
-        *(fault for column in mapping.columns for fault in _column(column, mapping)),
-        *(fault for column in mapping.columns for fault in _column_rules(column)),
+        *_table_faults(mapping),
+        *_key_faults(mapping),
+        *_undeclared_faults("reads_unmasked", mapping.reads_unmasked, mapping.source_columns),
+        *(fault for column in mapping.columns for fault in _column_faults(column, mapping)),
+        *(fault for column in mapping.columns for fault in _column_rule_faults(column)),
         *lookup_faults(mapping),
-        *_conflict(mapping),
-        *_conflict_detection(mapping),
-        *_actions(mapping),
-        *_candidates(mapping),
-        *_row_rules(mapping),
-        *_batch(mapping),
+        *_conflict_faults(mapping),
+        *_conflict_detection_faults(mapping),
+        *_action_faults(mapping),
+        *_candidate_faults(mapping),
+        *_row_rule_faults(mapping),
+        *_batch_faults(mapping),
     ]
 
 
@@ -99,13 +99,13 @@ def mapping_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
 
 def _cycles_from(path: list[str], after: dict[str, list[str]]) -> Iterator[list[str]]:
     for table in after.get(path[-1], ()):
-        if table == path[0] and len(path) > _PAIR:
+        if table == path[0] and len(path) > _OPPOSED:
             yield path
         elif table > path[0] and table not in path:
             yield from _cycles_from([*path, table], after)
 
 
-def _field_types(mapping: TableMapping) -> Iterator[str]:
+def _field_type_faults(mapping: TableMapping) -> Iterator[str]:
     tuples = {"key": mapping.key, "columns": mapping.columns}
     tuples |= {"extra_columns": mapping.extra_columns, "rules": mapping.rules}
     if mapping.derived is not None:
@@ -122,7 +122,7 @@ def _field_types(mapping: TableMapping) -> Iterator[str]:
             yield "rules must hold Rule values only"
 
 
-def _tables(mapping: TableMapping) -> Iterator[str]:
+def _table_faults(mapping: TableMapping) -> Iterator[str]:
     for name, text in (("source", mapping.source), ("target", mapping.target)):
         try:
             Table.parse(text)
@@ -137,12 +137,12 @@ def _tables(mapping: TableMapping) -> Iterator[str]:
         )
 
 
-def _key(mapping: TableMapping) -> Iterator[str]:
+def _key_faults(mapping: TableMapping) -> Iterator[str]:
     names = [column.name for column in mapping.columns]
     yield from (f"column {name!r} is declared twice" for name in _repeated(names))
     yield from (f"key names column {name!r} twice" for name in _repeated(mapping.key))
     if mapping.derived is None:
-        yield from _undeclared("key", mapping.key, names)
+        yield from _undeclared_faults("key", mapping.key, names)
         keyed = set(mapping.key)
     else:
         keyed = set(mapping.derived.key)
@@ -151,7 +151,7 @@ def _key(mapping: TableMapping) -> Iterator[str]:
             yield f"key column {column.name!r} would differ with every write"
 
 
-def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
+def _column_faults(column: Column, mapping: TableMapping) -> Iterator[str]:
     at = f"column {column.name!r}"
     if isinstance(column.source, FirstOf) and not column.source.columns:
         yield f"{at}: first_of() needs a column"
@@ -172,7 +172,7 @@ def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
             yield f"{at}: the lookup's query has no %s"
 
 
-def _column_rules(column: Column) -> Iterator[str]:
+def _column_rule_faults(column: Column) -> Iterator[str]:
     at = f"column {column.name!r}"
     if column.one_of is not None and not isinstance(column.one_of, frozenset | set):
         yield f"{at}: one_of must be a set, not {type(column.one_of).__name__}"
@@ -183,11 +183,11 @@ def _column_rules(column: Column) -> Iterator[str]:
     if column.one_of is not None and not column.one_of:
         yield f"{at}: one_of is empty, so every value breaks it"
     try:
-        crossed = None not in (column.minimum, column.maximum) and column.minimum > column.maximum
+        is_empty = None not in (column.minimum, column.maximum) and column.minimum > column.maximum
     except TypeError:
         yield f"{at}: minimum and maximum cannot be compared"
         return
-    if crossed:
+    if is_empty:
         yield f"{at}: minimum is more than maximum, so every value breaks one of them"
     if column.default is None:
         return
@@ -198,7 +198,7 @@ def _column_rules(column: Column) -> Iterator[str]:
         yield f"{at}: the default breaks rule {broken.rule!r}"
 
 
-def _row_rules(mapping: TableMapping) -> Iterator[str]:
+def _row_rule_faults(mapping: TableMapping) -> Iterator[str]:
     for rule in mapping.rules:
         if not rule.name.strip():
             yield "a rule has no name"
@@ -210,7 +210,7 @@ def _row_rules(mapping: TableMapping) -> Iterator[str]:
     yield from (f"rule {name!r} is declared twice" for name in repeated)
 
 
-def _conflict(mapping: TableMapping) -> Iterator[str]:
+def _conflict_faults(mapping: TableMapping) -> Iterator[str]:
     strategy, version = mapping.conflict.strategy, mapping.conflict.version
     columns = {column.name: column for column in mapping.columns}
     if strategy is Strategy.MERGE_CHANGED and not mapping.needs_before_image:
@@ -223,7 +223,7 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
     if version is None:
         yield f"{strategy.value} needs a version column"
     elif version not in columns:
-        yield from _undeclared("version", (version,), columns)
+        yield from _undeclared_faults("version", (version,), columns)
     elif mapping.derived is None and version in mapping.key:
         yield f"version column {version!r} is part of the key, so it never changes"
     elif columns[version].insert_only:
@@ -232,7 +232,7 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
         yield f"version column {version!r} is the time of the write, so every write would win"
 
 
-def _conflict_detection(mapping: TableMapping) -> Iterator[str]:
+def _conflict_detection_faults(mapping: TableMapping) -> Iterator[str]:
     if mapping.conflict_detection is None:
         return
     if mapping.conflict.strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
@@ -246,7 +246,7 @@ def _conflict_detection(mapping: TableMapping) -> Iterator[str]:
         )
 
 
-def _actions(mapping: TableMapping) -> Iterator[str]:
+def _action_faults(mapping: TableMapping) -> Iterator[str]:
     actions: dict[str, Action | None] = {
         "on_delete": mapping.on_delete,
         "on_remove": mapping.on_remove,
@@ -265,22 +265,22 @@ def _actions(mapping: TableMapping) -> Iterator[str]:
                 yield f"{name}=SetColumns() sets a key column"
 
 
-def _candidates(mapping: TableMapping) -> Iterator[str]:
+def _candidate_faults(mapping: TableMapping) -> Iterator[str]:
     candidates = mapping.derived
     if candidates is None:
         return
     names = [column.name for column in mapping.columns]
-    yield from _undeclared("derived.key", candidates.key, names)
-    yield from _undeclared("derived.group", candidates.group, names)
+    yield from _undeclared_faults("derived.key", candidates.key, names)
+    yield from _undeclared_faults("derived.group", candidates.group, names)
     if (candidates.expire_column is None) != (candidates.expire_after is None):
         yield "candidates: expire_column and expire_after go together"
     if candidates.expire_column is not None:
-        yield from _undeclared("derived.expire_column", (candidates.expire_column,), names)
+        yield from _undeclared_faults("derived.expire_column", (candidates.expire_column,), names)
     if "{candidates}" not in candidates.select:
         yield "derived.select does not read {candidates}"
 
 
-def _batch(mapping: TableMapping) -> Iterator[str]:
+def _batch_faults(mapping: TableMapping) -> Iterator[str]:
     for schedule in mapping.schedules:
         try:
             Cron(schedule.cron)
@@ -293,7 +293,7 @@ def _batch(mapping: TableMapping) -> Iterator[str]:
     if mapping.streaming:
         yield "a query needs streaming=False: an event contains only its own row"
     names = [column.name for column in mapping.columns]
-    yield from _undeclared("query.replaces", mapping.query.replaces, names)
+    yield from _undeclared_faults("query.replaces", mapping.query.replaces, names)
 
 
 def _databases(mapping: TableMapping) -> set[str]:
@@ -304,5 +304,5 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name, times in Counter(names).items() if times > 1]
 
 
-def _undeclared(what: str, names: Iterable[str], declared: Collection[str]) -> Iterator[str]:
+def _undeclared_faults(what: str, names: Iterable[str], declared: Collection[str]) -> Iterator[str]:
     yield from (f"{what} column {name!r} is not declared" for name in names if name not in declared)

@@ -23,7 +23,7 @@ _REMEDY = (
     "uninstall it"
 )
 _API_HOOKS = frozenset({"sink_api", "sink_config"})
-_JOINING = re.compile(
+_MAPPING_HOOKS = re.compile(
     "|".join({name for name in vars(hookspecs) if name.startswith("sink_")} - _API_HOOKS)
 )
 _STAR_IMPORT = re.compile(r"^\s*from\s+\.[\w.]*\s+import\s+\*", re.MULTILINE)
@@ -42,7 +42,7 @@ class Selection:
 
 
 def loaded(plugins: Iterable[Plugin]) -> list[Plugin]:
-    """Return the plugins that are on and could be loaded: enough to report on them."""
+    """Return the plugins that are on and could be loaded, even if they may not run."""
     return [plugin for plugin in plugins if plugin.status is Status.ON]
 
 
@@ -53,7 +53,7 @@ def select_usable(plugins: Iterable[Plugin]) -> Selection:
     blocking = [plugin for plugin in plugins if plugin.errors and may_be_global(plugin)]
     if not blocking:
         return Selection(loaded(plugins), broken)
-    reason = "; ".join(_blocks(plugin) for plugin in blocking)
+    reason = "; ".join(_describe_block(plugin) for plugin in blocking)
     mappings = {plugin.name: reason for plugin in loaded(plugins) if plugin.mapping is not None}
     others = [plugin for plugin in loaded(plugins) if plugin.mapping is None]
     return Selection(others, {**mappings, **broken})
@@ -78,14 +78,14 @@ def may_be_global(plugin: Plugin) -> bool:
         return False
     if plugin.hooks:
         return "sink_api" not in plugin.hooks or not _API_HOOKS.issuperset(plugin.hooks)
-    texts = [_text(path) for point in plugin.entry_points for path in _sources(point.module)]
+    texts = [_read_text(path) for point in plugin.entry_points for path in _files_of(point.module)]
     if any(_declares("sink_mapping", text) for text in texts):
         return False
     has_routes = any(_declares("sink_api", text) for text in texts)
-    return not has_routes or any(_JOINING.search(text) for text in texts)
+    return not has_routes or any(_MAPPING_HOOKS.search(text) for text in texts)
 
 
-def _blocks(plugin: Plugin) -> str:
+def _describe_block(plugin: Plugin) -> str:
     fault = "; ".join(plugin.errors)
     return (
         f"global plugin {plugin.name!r} cannot be loaded ({fault}); it takes part in every "
@@ -93,7 +93,7 @@ def _blocks(plugin: Plugin) -> str:
     )
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -109,7 +109,7 @@ def _declares(hook: str, text: str) -> bool:
     return re.search(declaration, one_line, re.MULTILINE | re.VERBOSE) is not None
 
 
-def _sources(module: str) -> list[Path]:
+def _files_of(module: str) -> list[Path]:
     """Return the files that hold a module's code, without importing it or its parents."""
     top, *rest = module.split(".")
     try:
@@ -128,7 +128,7 @@ def _sources(module: str) -> list[Path]:
 
 
 def _star_imported(path: Path) -> Iterable[Path]:
-    """Return a package's other files where its `__init__` takes all names of one of them."""
-    if path.name != "__init__.py" or not _STAR_IMPORT.search(_text(path)):
+    """Return a package's other files if its `__init__` imports ``*`` from one of them."""
+    if path.name != "__init__.py" or not _STAR_IMPORT.search(_read_text(path)):
         return []
     return sorted(path.parent.rglob("*.py"))

@@ -50,9 +50,8 @@ class Lookup:
     `query` takes one array parameter, ``%s``, for each source column of the column: one, or with
     `all_of` one for each, in the same order.  It returns a row for each value that it finds: the
     values looked up, as text, and the value found.  It runs in `database` with the reader's role.
-    A value that is not found becomes NULL.  Where the table may spell an equal value differently
-    (numeric, char, citext), return the value of the array:
-    ``FROM unnest(%s::text[]) wanted JOIN ...``.
+    A value that is not found becomes NULL.  If equal values may have different texts (numeric,
+    char, citext), return the value of the array: ``FROM unnest(%s::text[]) wanted JOIN ...``.
 
     The found value gets the masking policy of its column, which PostgreSQL reports.
     """
@@ -62,7 +61,7 @@ class Lookup:
     made_of: tuple[str, ...] = field(default=(), kw_only=True)
     """The columns, ``database.schema.table.column``, from which the query computes the value.
 
-    PostgreSQL reports no column for an expression; it gets the policies of these columns."""
+    PostgreSQL reports no column for an expression, so the value gets the policies of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +79,16 @@ class Column:
     required: bool = field(default=False, kw_only=True)
     """An event with NULL here becomes a dead letter.
 
-    If the `lookup` found nothing, the event is deferred first, and so are later events of its row:
-    the row that it needs may arrive."""
+    If the `lookup` found nothing, the event is deferred before, together with later events of its
+    row: the row that it needs may still arrive."""
     default: Any = field(default=None, kw_only=True)
     """Written instead of NULL, and counted under the rule ``default``."""
     convert: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     """A pure function of the value, which has its Python type (see `Event`)."""
     lookup: Lookup | tuple[Lookup, ...] | None = field(default=None, kw_only=True)
-    """With several, each looks up the value that the one before it found."""
+    """With several lookups, each takes the value that the previous one found."""
     must_resolve: bool = field(default=False, kw_only=True)
-    """A value that is not NULL has to be found by the `lookup`, or the event is deferred as for
+    """The `lookup` has to find every value that is not NULL; otherwise the event is deferred as for
     `required`."""
     minimum: Any = field(default=None, kw_only=True)
     """A smaller value breaks the rule ``minimum``: the event becomes a dead letter."""
@@ -145,7 +144,7 @@ def not_before(later: str, earlier: str) -> Rule:
     """Require that the time in column `later` is not before that in `earlier`; NULL passes."""
 
     def holds(row: Mapping[str, Any]) -> bool:
-        one, other = row[later], row[earlier]
-        return one is None or other is None or bool(one >= other)
+        end, start = row[later], row[earlier]
+        return end is None or start is None or bool(end >= start)
 
     return Rule(f"{later} not before {earlier}", holds, (later, earlier))

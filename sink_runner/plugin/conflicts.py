@@ -18,7 +18,7 @@ class Strategy(enum.Enum):
 
     @property
     def replaces_rows(self) -> bool:
-        """Whether the effect of an event is the same whatever became of earlier events of its row.
+        """Whether an event has the same effect even if earlier events of its row were not applied.
 
         True for `newest_wins` and `source_wins`: an event carries the whole row, so it supersedes
         older dead letters of its row.  False for `insert_once`, where the first row stays, and for
@@ -34,7 +34,7 @@ class Conflict:
 
     strategy: Strategy
     version: str | None = None
-    """The target column that holds the source's time; NULL there counts as oldest."""
+    """The target column with the source's time of the row; NULL counts as the oldest time."""
 
 
 def newest_wins(version: str) -> Conflict:
@@ -42,7 +42,7 @@ def newest_wins(version: str) -> Conflict:
 
     Events arrive in the order of the log, but a batch run may write a row that it read before the
     last event.  So every change must increase the version (changes of one transaction may share
-    it): a change that does not can be undone by a batch run until the row changes again.
+    it).  A batch run can undo a change that does not, until the row changes again.
     """
     return Conflict(Strategy.NEWEST_WINS, version)
 
@@ -87,15 +87,14 @@ class ConflictDetection:
     owner_time: str | None = None
     """The target column with the time of the row's last write by any writer.
 
-    It decides whether the owner's change is later if the version column has only the source's
-    time."""
+    It shows whose change is later if the version column has only the source's time."""
 
 
 class OnTruncate(enum.Enum):
     """What happens to the target when the source table is truncated."""
 
     STOP = "stop"
-    """The mapping stops before the TRUNCATE, until you declare another choice."""
+    """The mapping stops at the TRUNCATE until you declare another choice."""
     EMPTY = "empty"
     """The target is emptied in the transaction that moves the offset past the TRUNCATE.
 
@@ -107,7 +106,7 @@ class OnTruncate(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete the target row.  Not where two mappings write to each other: see `Review`."""
+    """Delete the target row.  For mappings that write to each other's source, see `Review`."""
 
 
 @dataclass(frozen=True, slots=True)

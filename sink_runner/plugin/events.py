@@ -22,7 +22,7 @@ class _Absent(enum.Enum):
 
 
 ABSENT = _Absent.ABSENT
-"""The value of a column that the event does not carry: the target keeps its value.  Not NULL."""
+"""The value (not NULL) of a column that the event does not contain: the target keeps its value."""
 
 
 class Op(enum.StrEnum):
@@ -36,7 +36,7 @@ class Op(enum.StrEnum):
 
 
 class FilterResult(enum.Enum):
-    """A filter's answer."""
+    """The result of a filter hook."""
 
     PASS = enum.auto()
     """The row belongs in the target."""
@@ -77,13 +77,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a hook may need besides its event; one for each plugin and mapping, created at start."""
+    """What a hook may need besides its event; one object for each plugin and mapping."""
 
     plugin: str
     mapping: TableMapping
     config: Any = None
     batch: bool = False
-    """The rows come from a batch run and not from Kafka."""
+    """True: the rows come from a batch run.  False: they come from Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Change:
     """A change for the target, after mapping and masking."""
 
     action: Action | None
-    """None: `row` is written.  Otherwise the key is removed by this action, and `row` is empty."""
+    """None: `row` is written.  Otherwise this action removes the key, and `row` is empty."""
     key: tuple[Any, ...]
     row: Row
 

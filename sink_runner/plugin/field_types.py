@@ -1,4 +1,4 @@
-"""Field types for the models of an `EventRoute`: values that PostgreSQL can store, in its spelling.
+"""Field types for the models of an `EventRoute`: values that PostgreSQL can store, in its format.
 
 Needs pydantic, which comes with ``sink-runner[api]``.
 """
@@ -39,7 +39,7 @@ class EventModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _limit_unknown_names(cls, value: Any) -> Any:
-        """Refuse them at once: errors for 80,000 unknown names take a second to build."""
+        """Refuse many unknown names with one error: building 80,000 errors takes a second."""
         if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MAX_UNKNOWN:
             raise ValueError(f"must not have more than {_MAX_UNKNOWN} unknown names")
         return value
@@ -54,12 +54,12 @@ def _to_utc(text: str) -> str:
 
 
 def _to_integer(value: Any) -> Any:
-    """In JSON 12.0 is an integer like 12; in Python it is not."""
+    """Convert 12.0 to 12: it is an integer in JSON, but not in Python."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _check_storable(value: Any) -> Any:
-    for depth, part in _parts(value):
+    for depth, part in _walk(value):
         if depth > _MAX_DEPTH:
             raise ValueError(f"must not be nested deeper than {_MAX_DEPTH}")
         if isinstance(part, str) and ("\0" in part or not _is_encodable(part)):
@@ -69,7 +69,7 @@ def _check_storable(value: Any) -> Any:
     return value
 
 
-def _parts(value: Any) -> Iterator[tuple[int, Any]]:
+def _walk(value: Any) -> Iterator[tuple[int, Any]]:
     """Yield the value and all parts of it with their depth, without recursion."""
     stack = [(0, value)]
     while stack:
@@ -94,7 +94,7 @@ Uuid = Annotated[
     Field(strict=True, pattern=_UUID, json_schema_extra={"format": "uuid"}),
     AfterValidator(str.lower),
 ]
-"""A UUID, spelled as PostgreSQL spells it."""
+"""A UUID in PostgreSQL's format."""
 Moment = Annotated[
     str,
     Field(strict=True, pattern=_MOMENT, json_schema_extra={"format": "date-time"}),
@@ -104,8 +104,8 @@ Moment = Annotated[
 Text = Annotated[str, Field(strict=True, pattern=_NO_NUL), AfterValidator(_check_storable)]
 """Text without NUL and without half a surrogate pair."""
 Json = Annotated[dict[str, Any], AfterValidator(_check_storable)]
-"""A JSON object whose texts and numbers PostgreSQL stores, at most 32 levels deep."""
+"""A JSON object that PostgreSQL can store, at most 32 levels deep."""
 WHOLE = BeforeValidator(_to_integer)
-"""Accepts 12.0 for 12.  Last in an annotation, or the OpenAPI document lacks the limits."""
+"""Accepts 12.0 for 12.  Must be last in an annotation; else the OpenAPI document has no limits."""
 Int = Annotated[StrictInt, Field(ge=-(2**31), le=2**31 - 1), WHOLE]
 """An integer of 32 bits."""

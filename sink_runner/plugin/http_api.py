@@ -38,16 +38,16 @@ class EventRoute:
     name: str
     """The path, and the key of `[api.tables]` by which the settings replace `table`."""
     model: type[Any]
-    """A subclass of `EventModel`: its fields are columns, by name; other fields are checked only.
-    The singular in the description is the name of the class."""
+    """A subclass of `EventModel`.  Fields with the name of a column are published; others are only
+    checked.  The OpenAPI document describes an event by the name of the class."""
     scope: str
-    """What a caller must be allowed, such as ``orders:write``."""
+    """The scope that a caller needs, such as ``orders:write``."""
     table: str
     """The captured table: database.schema.table."""
     columns: Sequence[CapturedColumn]
     """All captured columns in the table's order, so that the schema is the one that Debezium
-    registers.  The first is the key.  The first of kind timestamp is the event's time: one that is
-    later than `max_ahead_seconds` from now is refused."""
+    registers.  The first is the key.  The first of kind timestamp is the event's time: an event
+    whose time is more than `max_ahead_seconds` in the future is refused."""
 
     def __post_init__(self) -> None:
         Table.parse(self.table)
@@ -94,19 +94,20 @@ class QueryRoute:
     """The operation is ``get_<name>`` in the OpenAPI document."""
     path: str
     model: type[Any]
-    """A pydantic model of the answer.  Any column may be null: a mask that does not fit its type
-    answers null."""
+    """A pydantic model of the answer.  Any field may be null: a mask whose result does not have the
+    column's type gives null."""
     scope: str
-    """What a caller must be allowed, such as ``orders:read``."""
+    """The scope that a caller needs, such as ``orders:read``."""
     sql: str
     """A query of the database `api.database`; parameters are ``%(name)s``."""
     parameters: Sequence[PathParameter] = ()
     answer: Callable[[Mapping[str, Any], Rows], Any] = first_row
-    """Makes the fields of `model` of the parameters and the rows; there is at least one row."""
+    """Builds the fields of `model` from the parameters and the rows, of which there is at least
+    one."""
     summary: str
     description: str = ""
     not_found: str = "nothing is known under this id"
-    """What a 404 says if the query finds no row."""
+    """The detail of the 404 answer if the query finds no row."""
 
     def __post_init__(self) -> None:
         names = {parameter.name for parameter in self.parameters}
@@ -125,7 +126,7 @@ class HttpApi:
 
     routes: Sequence[EventRoute | QueryRoute]
     description: str = ""
-    """The first paragraph of the OpenAPI document; a general one if it is empty."""
+    """The first paragraph of the OpenAPI document; if empty, a general one."""
 
     @property
     def operations(self) -> Iterator[str]:

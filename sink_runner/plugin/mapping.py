@@ -24,8 +24,8 @@ class Table:
     def parse(cls, text: str) -> Table:
         """Read ``database.schema.table``.
 
-        A part may hold blanks and any other character.  One that holds a dot or a double quote
-        is written as in SQL, in double quotes: ``shop."my.schema"."order items"``.
+        A part may contain any character.  If it contains a dot or a double quote, write it in
+        double quotes as in SQL: ``shop."my.schema"."order items"``.
         """
         parts = _PART.findall(text)
         whole = ".".join(parts) == text and len(parts) == len(cls.__slots__)
@@ -40,18 +40,18 @@ class Table:
     def topic(self) -> str:
         """The Kafka topic that Debezium gives the table: it replaces what Kafka forbids by ``_``.
 
-        Two tables may get one topic: `check_topic_of_its_own` refuses their mappings.
+        Two tables may have the same topic; the preflight refuses their mappings.
         """
         name = f"{self.database}.{self.schema}.{self.name}"
-        return _NOT_OF_A_TOPIC.sub("_", name)[:_LONGEST_TOPIC]
+        return _INVALID_IN_TOPIC.sub("_", name)[:_MAX_TOPIC_LENGTH]
 
     def __str__(self) -> str:
         return ".".join(map(_quoted, (self.database, self.schema, self.name)))
 
 
 _PART = re.compile(r'"(?:[^"]|"")+"|[^."]+')
-_NOT_OF_A_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
-_LONGEST_TOPIC = 249
+_INVALID_IN_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
+_MAX_TOPIC_LENGTH = 249
 
 
 def _unquoted(part: str) -> str:
@@ -90,7 +90,7 @@ class Schedule:
     cron: str
     """Five fields, UTC."""
     full: bool = field(default=False, kw_only=True)
-    """True: a full run, which also removes rows that the table does not have.  False: an
+    """True: a full run, which also removes target rows that the source does not have.  False: an
     incremental run."""
     expected: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """A run that takes longer is late."""
@@ -108,10 +108,10 @@ class Query:
     select: str
     replaces: tuple[str, ...] = ()
     """Columns of the target.  A batch run replaces all target rows that have the same values in
-    them as one of its rows: those that it does not bring again are removed."""
+    them as one of the query's rows: it removes those that the query no longer returns."""
     made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each computed column of the query, the columns (``database.schema.table.column``) whose
-    masking policies it gets.  Any other column has its own policy."""
+    masking policies it gets.  A column of a table has its own policies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +135,9 @@ class TableMapping:
     on_delete: Action = field(default_factory=Delete)
     """What to do when the source row is deleted."""
     on_remove: Action = field(default_factory=Delete)
-    """A filter said REMOVE."""
+    """What to do when a filter returns REMOVE."""
     on_key_change: Action | None = None
-    """An update gave the row another target key; None means as `on_remove`."""
+    """What to do with a row's previous key when an update changes the key; None: as `on_remove`."""
     on_truncate: OnTruncate = OnTruncate.STOP
     """What to do when the source table is truncated."""
     derived: Derived | None = None
@@ -173,10 +173,9 @@ class TableMapping:
     def replaces_rows(self) -> bool:
         """Whether a newer event supersedes older dead letters of its source row.
 
-        It does where `Strategy.replaces_rows` holds, unless the first row of a key leaves something
-        behind that later ones do not replace (a column with `insert_only`), or the row before the
-        change decides what a conflict is (`conflict_detection`).  `derived` rows are computed from
-        whole candidates, so they do not depend on earlier events.
+        It does if `Strategy.replaces_rows` is true, with two exceptions: later events do not
+        replace a column with `insert_only`, and `conflict_detection` depends on the before image.
+        `derived` rows are computed from whole candidates, so they do not depend on earlier events.
         """
         insert_only = any(column.insert_only and column.sources for column in self.columns)
         return (

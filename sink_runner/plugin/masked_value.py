@@ -10,18 +10,18 @@ from ..errors import MaskedColumnError
 class MaskedValue:
     """A value that the policies mask for the target.
 
-    It is equal to what its value is equal to, has its value's hash and truth, and is masked in any
-    text.  Every other operation raises MaskedColumnError: declare the column in
+    It compares equal, hashes and has the truth value as the value itself; its text is masked.
+    Every other operation raises MaskedColumnError: declare the column in
     `TableMapping.reads_unmasked` if a hook needs the value.
     """
 
-    __slots__ = ("_column", "_own", "_value")
+    __slots__ = ("_column", "_value", "_writable_to")
 
     def __init__(self, value: Any, column: str, own: frozenset[str]) -> None:
-        """`own` are the target's columns to which the value may be written, as they are masked."""
+        """`own` are the target's columns that mask the value, so that it may be written to them."""
         self._value = value
         self._column = column
-        self._own = own
+        self._writable_to = own
 
     def __eq__(self, other: object) -> bool:
         return bool(self._value == (other._value if isinstance(other, MaskedValue) else other))
@@ -62,7 +62,7 @@ def reveal(value: Any, column: str) -> Any:
     Raises MaskedColumnError if one may not be written to this column.
     """
     if isinstance(value, MaskedValue):
-        if column not in value._own:  # noqa: SLF001 - of this module
+        if column not in value._writable_to:  # noqa: SLF001 - of this module
             raise MaskedColumnError(value._column)  # noqa: SLF001
         return value._value  # noqa: SLF001
     if isinstance(value, tuple | list):
