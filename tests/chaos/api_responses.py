@@ -1,4 +1,4 @@
-"""Call the API with persons' values and search its responses and its log for them."""
+"""Calls the API with values of persons, and searches its responses and its log for them."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def _is_own_profile(response: httpx.Response) -> bool:
 
 
 def _send_reads(client: httpx.Client, person: Person) -> None:
-    """Request resources that exist and ones that do not."""
+    """Request existing and missing resources."""
     for path in (
         f"families/{person.key}/eligibility",
         f"families/{person.key}/forecast",
@@ -104,7 +104,7 @@ def _send_reads(client: httpx.Client, person: Person) -> None:
 
 
 def _send_writes(api: Api, person: Person) -> None:
-    """Send callbacks that the API accepts, and ones that it refuses for their content."""
+    """Send callbacks that the API accepts, and invalid ones."""
     accepted = alert(message=person.free_text(), family_id=person.key)
     api.post("alerts", accepted)
     api.post("alerts/bulk", [accepted, alert(severity=person.describe())])

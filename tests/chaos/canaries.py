@@ -194,7 +194,7 @@ def _make_conflicts(harness: Harness) -> None:
     for person in (changed, deleted):
         _register(citizen, person, "302001")
         assert wait_until(partial(_has_golden_record, warehouse, person), _TIMEOUT_SECONDS), (
-            harness.deployment.tail()
+            harness.deployment.log_tail()
         )
     with citizen.transaction():
         by_portal = {"full_name": f"{changed.name} of the portal"}

@@ -86,8 +86,8 @@ class Harness:
 
     # -- load ------------------------------------------------------------------------------------
 
-    def pause(self, least: float, most: float) -> None:
-        time.sleep(self.random.uniform(least, most))
+    def pause(self, minimum: float, maximum: float) -> None:
+        time.sleep(self.random.uniform(minimum, maximum))
 
     def update_golden_records(self) -> None:
         """Change every golden record, so that each partition gets events."""

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from ..stack.deployment import wait_until
 from .harness import Harness
 
-_TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
+_TOPIC, _OTHER_TOPIC = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
 # A runner without deferred events polls for discarded dead letters every 30 seconds.
 _TIMEOUT_SECONDS = 60
 _HEADER_BYTES = 5
@@ -29,7 +29,7 @@ def send_undecodable(harness: Harness) -> None:
 
 def send_wrong_schema_ids(harness: Harness) -> None:
     """Send a value with an unknown schema id, with its key's, and with another table's."""
-    _, other, _ = _read_record(harness, _OTHER)
+    _, other, _ = _read_record(harness, _OTHER_TOPIC)
     _send_corrupted(
         harness,
         lambda key, value: [
@@ -54,10 +54,10 @@ def _send_corrupted(harness: Harness, corrupt: Callable[[bytes, bytes], list[byt
     read_log = harness.capture_log()
     last = _send(harness, key, corrupted, partition)
     harness.update_golden_records()
-    passed = wait_until(
-        lambda: harness.deployment.partitions()[_TOPIC, partition] > last + 1, _TIMEOUT_SECONDS
+    are_applied = wait_until(
+        lambda: harness.deployment.stored_offsets()[_TOPIC, partition] > last + 1, _TIMEOUT_SECONDS
     )
-    assert passed, "the valid rows after the corrupted ones were not applied"
+    assert are_applied, "the valid rows after the corrupted ones were not applied"
     assert _count_undecodable(citizen, "OPEN", *_RESOLVED) == before + len(corrupted)
 
     def discard_all() -> bool:
@@ -106,7 +106,7 @@ def delete_applied_records(harness: Harness) -> None:
     """Delete the records that have been applied from the topic, then restart the runner."""
     applied = {
         TopicPartition(topic, partition): offset
-        for (topic, partition), offset in harness.deployment.partitions().items()
+        for (topic, partition), offset in harness.deployment.stored_offsets().items()
         if topic == _TOPIC
     }
     assert applied

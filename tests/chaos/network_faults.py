@@ -1,4 +1,4 @@
-"""Faults of the network: connections are cut, stalled or slow, which the proxy verifies."""
+"""Network faults: a proxy cuts, stalls or delays connections, and its counts prove the effect."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -67,9 +67,9 @@ def delay_all(harness: Harness) -> None:
         harness.pause(2, 4)
 
 
-def _check_delay(server: str, proxy: Proxy, act: Callable[[], object]) -> None:
+def _check_delay(server: str, proxy: Proxy, cause_traffic: Callable[[], object]) -> None:
     before = proxy.stats.delayed_bytes
-    act()
+    cause_traffic()
     assert _wait_for(lambda: proxy.stats.delayed_bytes > before), (
         f"no byte to or from {server} was delayed"
     )
@@ -88,14 +88,14 @@ def _wait_for_traffic(harness: Harness, server: str) -> Proxy:
     return proxy
 
 
-def _check_no_traffic(harness: Harness, server: str, least: float, most: float) -> None:
+def _check_no_traffic(harness: Harness, server: str, minimum: float, maximum: float) -> None:
     """Check that no byte passes for a while; for postgres, also that no change is applied."""
     time.sleep(_IN_FLIGHT_SECONDS)
     forwarded, applied = (
         harness.proxies[server].stats.forwarded_bytes,
         harness.deployment.progress(),
     )
-    harness.pause(least, most)
+    harness.pause(minimum, maximum)
     assert harness.proxies[server].stats.forwarded_bytes == forwarded, f"{server} was reached"
     if server == "postgres":
         assert harness.deployment.progress() == applied, "the runner bypassed the proxy of postgres"

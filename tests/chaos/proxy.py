@@ -98,12 +98,12 @@ class Proxy:
             for end in pair:
                 _drop(end)
             return
-        back = threading.Thread(
+        response_thread = threading.Thread(
             target=self._pump, args=(server, client, self._addresses), daemon=True
         )
-        back.start()
+        response_thread.start()
         self._pump(client, server, None)
-        back.join()
+        response_thread.join()
         with self._lock:
             self._open.discard(pair)
         for end in pair:
@@ -121,7 +121,7 @@ class Proxy:
     def _pump(
         self, source: socket.socket, sink: socket.socket, addresses: tuple[bytes, bytes] | None
     ) -> None:
-        """Forward one direction; when it ends, end the other one, too."""
+        """Forward one direction; when it ends, shut down the other direction as well."""
         with contextlib.suppress(OSError):
             while chunk := (
                 _read_response(source, addresses) if addresses else source.recv(_CHUNK_BYTES)
@@ -133,7 +133,7 @@ class Proxy:
             _reset(end) if self._cut else _shut_down(end)
 
     def _wait(self, size: int) -> None:
-        """Wait out the delay and the stall, and count the `size` bytes that wait."""
+        """Wait until the delay and the stall have passed, and count the `size` bytes that wait."""
         if delay := self._delay_seconds:
             time.sleep(delay)
             self._count(delayed=size)
@@ -163,13 +163,13 @@ def _read_response(source: socket.socket, addresses: tuple[bytes, bytes]) -> byt
 
 
 def _read_exactly(source: socket.socket, size: int) -> bytes:
-    parts, left = [], size
-    while left:
-        part = source.recv(min(left, _CHUNK_BYTES))
+    parts, remaining = [], size
+    while remaining:
+        part = source.recv(min(remaining, _CHUNK_BYTES))
         if not part:
             return b""
         parts.append(part)
-        left -= len(part)
+        remaining -= len(part)
     return b"".join(parts)
 
 

@@ -24,8 +24,9 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        exact = self.dead_letters == self.expected_dead_letters
-        return exact and not self.lost and not self.duplicates and self.lag_seconds is not None
+        has_expected_dead_letters = self.dead_letters == self.expected_dead_letters
+        is_complete = not self.lost and not self.duplicates
+        return has_expected_dead_letters and is_complete and self.lag_seconds is not None
 
     def format_cells(self) -> tuple[str, ...]:
         dead_letters = (

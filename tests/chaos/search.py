@@ -70,7 +70,7 @@ class Search:
 
 
 def encode(value: str) -> dict[str, bytes]:
-    """Return the encodings by name that reveal a value, digests included."""
+    """Return the encodings, digests included, that would reveal a value: bytes by name."""
     raw = value.encode()
     encodings = {
         "plain": raw,
@@ -91,7 +91,7 @@ def encode(value: str) -> dict[str, bytes]:
 
 
 def _names_by_needle(encodings: Mapping[str, bytes]) -> dict[bytes, str]:
-    """Return the name of each encoded text; of two equal texts the first name."""
+    """Return the name of each encoding by its bytes; equal bytes get the first name."""
     return {text: name for name, text in reversed(encodings.items())}
 
 

@@ -24,7 +24,7 @@ _FILE_SYSTEM_BYTES = 16 * 1024 * 1024
 
 
 def fill_disk(harness: Harness) -> None:
-    """Move the table to a small file system and fill that up."""
+    """Move the table to a small file system and fill that file system."""
     citizen, folder = harness.deployment.citizen, _find_mount_point(harness)
     with _mount_small_file_system(folder) as tablespace:
         citizen.execute(f"CREATE TABLESPACE small LOCATION '{tablespace}'".encode())
@@ -49,11 +49,11 @@ def hold_lock(harness: Harness) -> None:
     with harness.stack.admin("smart_citizen") as connection, connection.transaction():
         connection.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE".encode())
         harness.update_golden_records()
-        released = time.monotonic() + harness.lock_seconds
+        release_time = time.monotonic() + harness.lock_seconds
         assert wait_until(lambda: _waits_for_lock(harness), harness.lock_seconds), (
-            "nothing waits for it"
+            "no session of the runner waits for the lock"
         )
-        time.sleep(max(0.0, released - time.monotonic()))
+        time.sleep(max(0.0, release_time - time.monotonic()))
     assert wait_until(lambda: _LOCK_TIMEOUT in read_log(), _EFFECT_SECONDS), "no lock timeout"
 
 
@@ -67,7 +67,8 @@ def slow_down_statements(harness: Harness) -> None:
         TIMEOUT_SECONDS * harness.random.uniform(1.2, 1.8),
         harness.deployment.citizen,
     )
-    harness.kill_runner()  # A runner that met a long lock has raised its statement timeout.
+    # After a long lock, a runner has raised its statement timeout; a new one has not.
+    harness.kill_runner()
     harness.ensure_runner()
     read_log = harness.capture_log()
     citizen.execute(

@@ -84,7 +84,7 @@ def findings(harness: Harness, search: Search, tmp_path_factory: Any) -> Iterato
         write_rows(harness)
         send_undecodable(harness)
         assert wait_until(lambda: masked_row_arrived(harness), _TIMEOUT_SECONDS), (
-            harness.deployment.tail()
+            harness.deployment.log_tail()
         )
         assert harness.seconds_to_apply_all() is not None
         findings = commands.inspect_dead_letters(since)

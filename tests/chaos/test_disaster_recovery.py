@@ -87,7 +87,7 @@ class Operator:
 
 @pytest.fixture
 def operator(harness: Harness, tmp_path: Path) -> Iterator[Operator]:
-    """Stop the services that the runbook starts at the end of the test."""
+    """An operator of the stack; the services that the runbook starts are stopped afterwards."""
     operator = Operator(harness, tmp_path)
     yield operator
     operator.run("sink-stack stop schedule api runner")
@@ -101,7 +101,7 @@ class PortalRows:
 
     def __init__(self, people: People) -> None:
         self.citizen, self.number = people.uuid(), people.number()
-        self.late, self.late_number = people.uuid(), people.number()
+        self.late_citizen, self.late_number = people.uuid(), people.number()
         self.changed, self.new, self.deleted = (people.uuid() for _ in range(3))
         self._people = people
 
@@ -117,7 +117,7 @@ class PortalRows:
         update(citizen, "public.citizens", ("id", self.citizen), {"city": "Lost"})
         delete(citizen, "public.documents", ("id", self.deleted))
         self._upload(citizen, self.new)
-        self._register(citizen, self.late, self.late_number)
+        self._register(citizen, self.late_citizen, self.late_number)
 
     def write_after_restore(self, citizen: psycopg.Connection) -> None:
         for key in (self.changed, self.deleted):
@@ -137,7 +137,7 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
     backup, *recovery = read_commands()
     assert _DOCUMENTS_BATCH in recovery
     harness.ensure_runner()
-    generator, dead_letters = prepare_load(harness), harness.deployment.dead_letters()
+    generator, dead_letters = prepare_load(harness), harness.deployment.count_dead_letters()
     portal = PortalRows(People(_SEED + 1))
     portal.write_before_backup(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
@@ -149,22 +149,22 @@ def test_runbook_restores_database_from_backup(harness: Harness, operator: Opera
         operator.run(command)
     harness.reconnect()
     assert fetch_number(harness.deployment.citizen, _CURRENT_POSITION) < highest_position, (
-        "the positions are not lower"
+        "the restored database has no lower WAL positions"
     )
     portal.write_after_restore(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
-    late = check_target(harness.deployment.warehouse, portal)
+    late_record = check_target(harness.deployment.warehouse, portal)
     with harness.run_load():
         harness.pause(4, 6)
     assert harness.seconds_to_apply_all() is not None
-    # The warehouse keeps what the restored database does not have.
+    # The warehouse keeps rows that the restored database does not have.
     unexpected = [
         difference
         for difference in harness.find_differences()
-        if difference.key not in {portal.new, late}
+        if difference.key not in {portal.new, late_record}
     ]
     assert not unexpected, describe_differences(unexpected)
-    assert harness.deployment.dead_letters() == dead_letters
+    assert harness.deployment.count_dead_letters() == dead_letters
 
 
 def prepare_load(harness: Harness) -> load.Load:
@@ -177,7 +177,7 @@ def prepare_load(harness: Harness) -> load.Load:
     )
     generator.prepare()
     for _ in range(_CHANGES):
-        generator.act()
+        generator.run_action()
     return generator
 
 
@@ -192,7 +192,7 @@ def lose_database(harness: Harness, generator: load.Load, portal: PortalRows) ->
     portal.write_after_backup(harness.deployment.citizen)
     assert harness.seconds_to_apply_all() is not None
     assert not harness.find_differences()
-    # Some of these changes have not been applied when the database is lost.
+    # Some of these changes are not applied yet when the database is dropped.
     for _ in range(_CHANGES):
         change_warehouse(generator)
     harness.kill_runner()
@@ -231,8 +231,8 @@ def check_target(warehouse: psycopg.Connection, portal: PortalRows) -> str:
     assert is_deleted, "a document that the portal does not have is not marked as deleted"
     ((_, city),) = warehouse.execute(_GOLDEN_RECORD, (portal.number,)).fetchall()
     assert city == "Found"
-    ((late, _),) = warehouse.execute(_GOLDEN_RECORD, (portal.late_number,)).fetchall()
-    return str(late)
+    ((late_record, _),) = warehouse.execute(_GOLDEN_RECORD, (portal.late_number,)).fetchall()
+    return str(late_record)
 
 
 def fetch_number(connection: psycopg.Connection, query: str) -> int:

@@ -18,7 +18,7 @@ def test_fault_loses_and_duplicates_nothing(
     harness: Harness, fault_report: FaultReport, fault: Fault
 ) -> None:
     fault_report.file = harness.stack.stack.layout.home / "faults.txt"
-    dead_letters, changes = harness.deployment.dead_letters(), harness.changes
+    dead_letters, changes = harness.deployment.count_dead_letters(), harness.changes
     for _ in range(harness.rounds):
         harness.ensure_runner()
         with harness.run_load():
@@ -35,7 +35,7 @@ def test_fault_loses_and_duplicates_nothing(
         changes=harness.changes - changes,
         lost=len(differences) - duplicates,
         duplicates=duplicates,
-        dead_letters=harness.deployment.dead_letters() - dead_letters,
+        dead_letters=harness.deployment.count_dead_letters() - dead_letters,
         expected_dead_letters=fault.dead_letters * harness.rounds,
         lag_seconds=lag_seconds,
     )
@@ -50,6 +50,6 @@ def describe(outcome: Outcome, differences: list[Difference], harness: Harness) 
             str(outcome),
             describe_differences(differences),
             *harness.deployment.describe_dead_letters(),
-            harness.deployment.tail(),
+            harness.deployment.log_tail(),
         ]
     )

@@ -98,9 +98,9 @@ class Deployment:
         variables = {**self.environment, **environment, "SINK_HEALTH_PORT": str(port)}
         with replace(self, environment=variables).runner() as runner:
             assert wait_until(lambda: _is_ready(port) or not runner.running, _READY_SECONDS), (
-                self.tail()
+                self.log_tail()
             )
-            assert runner.running, self.tail()
+            assert runner.running, self.log_tail()
             yield runner
 
     @contextmanager
@@ -114,13 +114,13 @@ class Deployment:
 
     def progress(self) -> int:
         """Return the sum of all stored offsets."""
-        return sum(self.partitions().values())
+        return sum(self.stored_offsets().values())
 
-    def tail(self) -> str:
+    def log_tail(self) -> str:
         """Return the end of the runners' log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
 
-    def dead_letters(self) -> int:
+    def count_dead_letters(self) -> int:
         counts = [
             connection.execute(_FAILED_DEAD_LETTERS).fetchall()
             for connection in self._connections()
@@ -203,22 +203,22 @@ class Deployment:
 
     def lag(self) -> int:
         """Return the number of events in Kafka that no target has applied."""
-        return self._lag(self.ends())
+        return self._lag(self.log_ends())
 
     def _lag(self, ends: Mapping[tuple[str, int], int]) -> int:
-        applied = self.partitions()
+        applied = self.stored_offsets()
         return sum(end - applied.get(partition, 0) for partition, end in ends.items())
 
-    def partitions(self) -> dict[tuple[str, int], int]:
+    def stored_offsets(self) -> dict[tuple[str, int], int]:
         """Return the stored offset of each partition; empty before the first run."""
         return {
             (topic, partition): offset
             for connection in self._connections()
-            for topic, partition, offset in _stored_offsets(connection)
+            for topic, partition, offset in _read_offsets(connection)
             if topic in TOPICS
         }
 
-    def owned(self, runner: "Runner") -> dict[tuple[str, int], int]:
+    def owned_offsets(self, runner: "Runner") -> dict[tuple[str, int], int]:
         """Return the stored offset of each partition that this runner owns."""
         return {
             (topic, partition): offset
@@ -228,7 +228,7 @@ class Deployment:
             )
         }
 
-    def ends(self) -> dict[tuple[str, int], int]:
+    def log_ends(self) -> dict[tuple[str, int], int]:
         with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
             return _ends(consumer)
 
@@ -284,7 +284,7 @@ def _ends(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
     return {(one.topic, one.partition): end for one, end in ends.items()}
 
 
-def _stored_offsets(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+def _read_offsets(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     try:
         return connection.execute(_STORED_OFFSETS).fetchall()
     except psycopg.errors.UndefinedTable:

@@ -75,10 +75,10 @@ FLOWS: Mapping[str, Flow] = {
 
 def probe(data: ScenarioData) -> dict[str, list[str]]:
     """Insert PROBES rows for each flow; return their keys by flow."""
-    citizen, family = data.person(), data.people.uuid()
-    data.member(family, is_family_head=True)
+    citizen, family = data.insert_person(), data.people.uuid()
+    data.insert_member(family, is_family_head=True)
     keys: dict[str, list[str]] = {flow: [] for flow in FLOWS}
-    applications = [data.application(citizen) for _ in range(PROBES)]
+    applications = [data.insert_application(citizen) for _ in range(PROBES)]
     time.sleep(3)  # decisions need their applications in the target
     for application, _ in pairwise([*applications, ""]):
         for flow, key in _insert_probes(data, citizen, family, application):
@@ -105,20 +105,20 @@ def percentile(seconds: list[float], percent: int) -> float:
 def _insert_probes(
     data: ScenarioData, citizen: str, family: str, application: str
 ) -> Iterator[tuple[str, Any]]:
-    head, number = data.golden(), data.people.number()
+    head, number = data.insert_golden(), data.people.number()
     yield "2 golden-records", head
-    data.profile(head, created_at=ago(days=1), updated_at=ago())
+    data.insert_profile(head, created_at=ago(days=1), updated_at=ago())
     yield "3 profiles", head
-    data.snapshot(head, "NREGA", "0.5")
+    data.insert_snapshot(head, "NREGA", "0.5")
     yield "4 eligibility-snapshots", head
-    yield "5 benefit-forecasts", data.forecast(head, generated_at=ago())
-    data.decision(application)
+    yield "5 benefit-forecasts", data.insert_forecast(head, generated_at=ago())
+    data.insert_decision(application)
     yield "6 decisions", application
-    yield "7 alerts", data.alert(family)
-    data.account(number)
+    yield "7 alerts", data.insert_alert(family)
+    data.insert_account(number)
     yield "8 citizens", number
-    yield "9 applications", data.application(citizen)
-    yield "10 documents", data.document(citizen)
+    yield "9 applications", data.insert_application(citizen)
+    yield "10 documents", data.insert_document(citizen)
 
 
 _COMMITS: LiteralString = """SELECT {key}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))

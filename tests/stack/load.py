@@ -55,8 +55,10 @@ class Load:
     def prepare(self) -> None:
         """Read the existing keys and set up the actions."""
         accounts = dict(_accounts(self.citizen))
-        taken = {account.number for account in accounts.values()}
-        numbers = [number for number in column(self.warehouse, _NUMBERS) if number not in taken]
+        used_numbers = {account.number for account in accounts.values()}
+        numbers = [
+            number for number in column(self.warehouse, _NUMBERS) if number not in used_numbers
+        ]
         golden = GoldenLoad(
             people=self.people, known=column(self.warehouse, _GOLDEN), unmatched=numbers
         )
@@ -88,7 +90,7 @@ class Load:
                 self.actions.append(action)
                 self._connections.append(connection)
                 self._weights.append(weight)
-        self.actions.append(self.pair)
+        self.actions.append(self.insert_pair)
         self._connections.append(self.warehouse)
         self._weights.append(2)
 
@@ -97,12 +99,12 @@ class Load:
         try:
             while not self._stopped.is_set():
                 began = time.monotonic()
-                self.act()
+                self.run_action()
                 self._stopped.wait(max(0.0, began + 1 / self.rate - time.monotonic()))
         except BaseException as exc:  # noqa: BLE001 - raised again when the thread is joined
             self.failure = exc
 
-    def act(self) -> None:
+    def run_action(self) -> None:
         """Run one action in one transaction; update the known state if it commits."""
         weights = list(accumulate(self._weights))
         indexes = range(len(self.actions))
@@ -123,7 +125,7 @@ class Load:
     def stop(self) -> None:
         self._stopped.set()
 
-    def pair(self, connection: psycopg.Connection) -> Remember:
+    def insert_pair(self, connection: psycopg.Connection) -> Remember:
         """Insert a golden record with a source time before, at or after that of its citizen.
 
         A record with a later time than any of the citizen's keeps its values.

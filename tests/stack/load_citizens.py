@@ -54,12 +54,12 @@ class CitizenLoad:
             (8, self.register),
             (24, self.change),
             (5, self.change_unmapped),
-            (7, self.verify_or_not),
-            (5, self.activate_or_not),
+            (7, self.change_verification),
+            (5, self.change_activation),
             (5, self.correct_number),
             (3, self.delete),
             (3, self.register_again),
-            (5, self.burst),
+            (5, self.change_several_times),
             (2, self.register_and_delete),
             (2, self.roll_back),
         ]
@@ -81,14 +81,14 @@ class CitizenLoad:
         row = {"last_login_at": "2026-01-01", "address_line1": self.people.name()}
         update(connection, TABLE, ("id", self._pick()), row)
 
-    def verify_or_not(self, connection: psycopg.Connection) -> Remember:
+    def change_verification(self, connection: psycopg.Connection) -> Remember:
         key = self._pick()
         verified = self.people.chance(70)
         state = self.people.one(_VERIFIED if verified else _UNVERIFIED)
         update(connection, TABLE, ("id", key), {"verification_status": state})
         return partial(setattr, self.accounts[key], "verified", verified)
 
-    def activate_or_not(self, connection: psycopg.Connection) -> Remember:
+    def change_activation(self, connection: psycopg.Connection) -> Remember:
         key = self._pick()
         active = self.people.chance(70)
         state = self.people.one(_ACTIVE if active else _INACTIVE)
@@ -136,7 +136,7 @@ class CitizenLoad:
 
         return remember
 
-    def burst(self, connection: psycopg.Connection) -> None:
+    def change_several_times(self, connection: psycopg.Connection) -> None:
         """Several changes in one transaction carry the same time."""
         key = self._pick()
         for _ in range(self.people.random.randint(2, 4)):
@@ -156,7 +156,7 @@ class CitizenLoad:
         raise psycopg.Rollback
 
     def register_known(self, connection: psycopg.Connection, number: str, time: str) -> None:
-        """Insert a citizen whose golden record exists and has a version of its own."""
+        """Insert a citizen whose golden record exists and has its own source time."""
         account = Account(number=number, verified=True, active=True, has_fixed_number=True)
         key = self.people.uuid()
         times = {"created_at": time, "updated_at": time}

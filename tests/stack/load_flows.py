@@ -68,24 +68,24 @@ class ModelLoad:
 
     def actions(self) -> list[tuple[int, Action]]:
         return [
-            (12, self.recompute),
-            (3, self.move),
+            (12, self.recompute_profile),
+            (3, self.move_profile),
             (2, self.replace_profile),
-            (8, self.forecast),
-            (8, self.forecast_again),
-            (2, self.drop_forecast),
-            (8, self.decide),
-            (8, self.decide_again),
-            (2, self.take_back),
-            (4, self.alert),
+            (8, self.insert_forecast),
+            (8, self.change_forecast),
+            (2, self.delete_forecast),
+            (8, self.insert_decision),
+            (8, self.change_decision),
+            (2, self.delete_decision),
+            (4, self.insert_alert),
         ]
 
-    def recompute(self, connection: psycopg.Connection) -> None:
+    def recompute_profile(self, connection: psycopg.Connection) -> None:
         """Update a profile; its time may be older than its previous one."""
         key = ("gr_id", self.people.one(self.known.profiles))
         update(connection, PROFILES, key, self._profile())
 
-    def move(self, connection: psycopg.Connection) -> None:
+    def move_profile(self, connection: psycopg.Connection) -> None:
         family = self.people.one(self.known.heads)
         row = {**self._profile(), "family_id": family}
         update(connection, PROFILES, ("gr_id", self.people.one(self.known.profiles)), row)
@@ -95,23 +95,23 @@ class ModelLoad:
         delete(connection, PROFILES, ("gr_id", key))
         insert(connection, PROFILES, {"gr_id": key, "profile_data": "{}", **self._profile()})
 
-    def forecast(self, connection: psycopg.Connection) -> Remember:
+    def insert_forecast(self, connection: psycopg.Connection) -> Remember:
         key = self.people.random.randrange(10**8, 2 * 10**9)
         family = self.people.one(self.known.heads)
         row = {"forecast_id": key, "family_id": family, **self._forecast()}
         insert(connection, FORECASTS, row)
         return partial(self.known.forecasts.append, key)
 
-    def forecast_again(self, connection: psycopg.Connection) -> None:
+    def change_forecast(self, connection: psycopg.Connection) -> None:
         if self.known.forecasts:
             key = ("forecast_id", self.people.one(self.known.forecasts))
             update(connection, FORECASTS, key, self._forecast())
 
-    def drop_forecast(self, connection: psycopg.Connection) -> None:
+    def delete_forecast(self, connection: psycopg.Connection) -> None:
         if self.known.forecasts:
             delete(connection, FORECASTS, ("forecast_id", self.people.one(self.known.forecasts)))
 
-    def decide(self, connection: psycopg.Connection) -> Remember | None:
+    def insert_decision(self, connection: psycopg.Connection) -> Remember | None:
         """Insert a decision for an application that may exist, be deleted or never exist."""
         if not self.known.applications:
             return None
@@ -120,16 +120,16 @@ class ModelLoad:
         insert(connection, DECISIONS, {"application_id": key, **self._decision()})
         return partial(self.known.decisions.append, key)
 
-    def decide_again(self, connection: psycopg.Connection) -> None:
+    def change_decision(self, connection: psycopg.Connection) -> None:
         if self.known.decisions:
             key = ("application_id", self.people.one(self.known.decisions))
             update(connection, DECISIONS, key, self._decision())
 
-    def take_back(self, connection: psycopg.Connection) -> None:
+    def delete_decision(self, connection: psycopg.Connection) -> None:
         if self.known.decisions:
             delete(connection, DECISIONS, ("application_id", self.people.one(self.known.decisions)))
 
-    def alert(self, connection: psycopg.Connection) -> None:
+    def insert_alert(self, connection: psycopg.Connection) -> None:
         row = {"alert_id": self.people.uuid(), "family_id": self.known.family}
         content = {"message": self.people.one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
         insert(connection, ALERTS, {**row, **content})
@@ -174,31 +174,31 @@ class ApplicantLoad:
 
     def actions(self) -> list[tuple[int, Action]]:
         return [
-            (10, self.apply),
-            (14, self.change_status),
-            (2, self.withdraw_all),
-            (8, self.upload),
-            (5, self.check),
-            (2, self.remove),
+            (10, self.insert_application),
+            (14, self.change_application_status),
+            (2, self.delete_application),
+            (8, self.insert_document),
+            (5, self.change_document_status),
+            (2, self.delete_document),
         ]
 
-    def apply(self, connection: psycopg.Connection) -> Remember:
+    def insert_application(self, connection: psycopg.Connection) -> Remember:
         key, citizen = self.people.uuid(), self.people.one(self.known.citizens)
         row = {"id": key, "citizen_id": citizen, "service_type": "GENERAL"}
         insert(connection, APPLICATIONS, {**row, "status": self.people.one(_STATES)})
         return partial(self.known.applications.append, key)
 
-    def change_status(self, connection: psycopg.Connection) -> None:
+    def change_application_status(self, connection: psycopg.Connection) -> None:
         if self.known.applications:
             key = ("id", self.people.one(self.known.applications))
             update(connection, APPLICATIONS, key, {"status": self.people.one(_STATES)})
 
-    def withdraw_all(self, connection: psycopg.Connection) -> None:
+    def delete_application(self, connection: psycopg.Connection) -> None:
         """Delete an application, and by cascade its documents and decision."""
         if self.known.applications:
             delete(connection, APPLICATIONS, ("id", self.people.one(self.known.applications)))
 
-    def upload(self, connection: psycopg.Connection) -> Remember | None:
+    def insert_document(self, connection: psycopg.Connection) -> Remember | None:
         if not self.known.applications:
             return None
         key = self.people.uuid()
@@ -207,11 +207,11 @@ class ApplicantLoad:
         insert(connection, DOCUMENTS, {**row, "document_type": "PHOTO", "file_size": 5})
         return partial(self.known.documents.append, key)
 
-    def check(self, connection: psycopg.Connection) -> None:
+    def change_document_status(self, connection: psycopg.Connection) -> None:
         if self.known.documents:
             row = {"verification_status": self.people.one(_CHECKED)}
             update(connection, DOCUMENTS, ("id", self.people.one(self.known.documents)), row)
 
-    def remove(self, connection: psycopg.Connection) -> None:
+    def delete_document(self, connection: psycopg.Connection) -> None:
         if self.known.documents:
             delete(connection, DOCUMENTS, ("id", self.people.one(self.known.documents)))

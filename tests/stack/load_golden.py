@@ -41,7 +41,7 @@ class GoldenLoad:
             (3, self.insert_again),
             (3, self.change_key),
             (3, self.correct_number),
-            (5, self.burst),
+            (5, self.change_several_times),
             (3, self.insert_and_delete),
             (3, self.insert_late),
             (4, self.change_record_of_sink),
@@ -116,7 +116,7 @@ class GoldenLoad:
             number = {"jan_aadhaar": self.people.number()}
             update(connection, TABLE, ("gr_id", gr_id), number)
 
-    def burst(self, connection: psycopg.Connection) -> None:
+    def change_several_times(self, connection: psycopg.Connection) -> None:
         """Change a few records several times in one transaction, with equal times."""
         for gr_id in self.people.random.sample(self.known, 2):
             for _ in range(self.people.random.randint(1, 3)):

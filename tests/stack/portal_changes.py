@@ -1,4 +1,4 @@
-"""The scenario's changes in the portal, for flows 8 to 12; the later ones follow the first."""
+"""The scenario's changes in the portal, for flows 8 to 12; later changes build on the first."""
 
 from dataclasses import dataclass
 
@@ -26,101 +26,107 @@ class FirstKeys:
     unknown_number: str
 
 
-def first_changes(data: ScenarioData) -> FirstKeys:
-    leaving = data.person()
-    applied, withdrawn = applications(data, leaving)
+def make_first_changes(data: ScenarioData) -> FirstKeys:
+    leaving = data.insert_person()
+    applied, withdrawn = change_applications(data, leaving)
     number = data.people.number()
-    unknown = data.account(number)
-    data.behaviour_event(unknown, ago(days=3))
-    behaviour(data, leaving)
+    unknown = data.insert_account(number)
+    data.insert_behaviour_event(unknown, ago(days=3))
+    change_behaviour(data, leaving)
     return FirstKeys(
-        corrected=citizens(data),
+        corrected=change_citizens(data),
         leaving=leaving,
         applied=applied,
         withdrawn=withdrawn,
-        invalid=documents(data, leaving, applied),
-        feedback=feedback(data, leaving, applied),
+        invalid=change_documents(data, leaving, applied),
+        feedback=change_feedback(data, leaving, applied),
         unknown_number=number,
     )
 
 
-def citizens(data: ScenarioData) -> str:
+def change_citizens(data: ScenarioData) -> str:
     """Change citizens; return the key of one whose number is corrected later."""
-    changed, corrected = data.person(), data.person()
+    changed, corrected = data.insert_person(), data.insert_person()
     data.update(CITIZENS, ("id", changed), full_name="Asha Devi", email=None)
     data.update(CITIZENS, ("id", changed), last_login_at=ago())  # an unmapped column
     data.update(CITIZENS, ("id", changed), gender="female", district="Unknown")
-    later = data.account(data.people.number(), verification_status="pending")
+    later = data.insert_account(data.people.number(), verification_status="pending")
     data.update(CITIZENS, ("id", later), city="Deeg")
     data.update(CITIZENS, ("id", later), verification_status="verified")
-    data.account(None)
-    data.account(data.people.number(), status="SUSPENDED")
+    data.insert_account(None)
+    data.insert_account(data.people.number(), status="SUSPENDED")
     return corrected
 
 
-def applications(data: ScenarioData, citizen: str) -> tuple[str, str]:
+def change_applications(data: ScenarioData, citizen: str) -> tuple[str, str]:
     key = data.citizen.execute(_SCHEME, ["NREGA"]).fetchone()
     late = data.citizen.execute(_SCHEME, [LATE_SCHEME]).fetchone()
     assert key is not None
     assert late is not None
-    applied = data.application(citizen, scheme_id=key[0], status="draft", submission_date=None)
+    applied = data.insert_application(
+        citizen, scheme_id=key[0], status="draft", submission_date=None
+    )
     for status in ("Submitted", "SUBMITTED", "UNDER_REVIEW", "rejected"):
         columns = {"submission_date": ago(hours=1)} if status == "Submitted" else {}
         data.update(APPLICATIONS, ("id", applied), status=status, **columns)
     data.update(APPLICATIONS, ("id", applied), status="Approved")
-    withdrawn = data.application(
+    withdrawn = data.insert_application(
         citizen, scheme_id=late[0]
     )  # deferred until the warehouse has the scheme
     data.update(APPLICATIONS, ("id", withdrawn), status="APPROVED", approved_at=ago(minutes=5))
-    data.application(citizen, submission_date=None)  # breaks a rule
+    data.insert_application(citizen, submission_date=None)  # breaks a rule
     with data.citizen.transaction():
-        quick = data.application(citizen)
+        quick = data.insert_application(citizen)
         data.update(APPLICATIONS, ("id", quick), status="cancelled")
         data.delete(APPLICATIONS, ("id", quick))
     return applied, withdrawn
 
 
-def documents(data: ScenarioData, citizen: str, application: str) -> str:
+def change_documents(data: ScenarioData, citizen: str, application: str) -> str:
     """Change documents; return the key of one that breaks a rule and is corrected later."""
-    data.document(citizen, application_id=application)
-    checked = data.document(citizen)
+    data.insert_document(citizen, application_id=application)
+    checked = data.insert_document(citizen)
     data.update(DOCUMENTS, ("id", checked), verification_status="verified")
     data.update(DOCUMENTS, ("id", checked), verification_notes="an unmapped column")
-    data.delete(DOCUMENTS, ("id", data.document(citizen)))
-    data.document(citizen, verification_status="LOST")  # breaks a rule
-    return data.document(citizen, file_size=-1)  # breaks another rule
+    data.delete(DOCUMENTS, ("id", data.insert_document(citizen)))
+    data.insert_document(citizen, verification_status="LOST")  # breaks a rule
+    return data.insert_document(citizen, file_size=-1)  # breaks another rule
 
 
-def behaviour(data: ScenarioData, citizen: str) -> None:
+def change_behaviour(data: ScenarioData, citizen: str) -> None:
     for day in (1, 1, 40):
-        data.behaviour_event(citizen, ago(days=day), duration_seconds="1.25")
-    data.behaviour_event(citizen, ago(), event_type="SEARCH_QUERY", properties={"query": "a name"})
+        data.insert_behaviour_event(citizen, ago(days=day), duration_seconds="1.25")
+    data.insert_behaviour_event(
+        citizen, ago(), event_type="SEARCH_QUERY", properties={"query": "a name"}
+    )
 
 
-def feedback(data: ScenarioData, citizen: str, application: str) -> list[str]:
-    late = data.feedback(citizen, application_id=application, created_at="2001-01-01T00:00:00")
+def change_feedback(data: ScenarioData, citizen: str, application: str) -> list[str]:
+    late = data.insert_feedback(
+        citizen, application_id=application, created_at="2001-01-01T00:00:00"
+    )
     personal = "I am 012345678901, call 0123456789 or write to a.b@example.in."
-    return [late, data.feedback(citizen, message=personal, rating=1)]
+    return [late, data.insert_feedback(citizen, message=personal, rating=1)]
 
 
-def second_changes(data: ScenarioData, keys: FirstKeys) -> None:
+def make_second_changes(data: ScenarioData, keys: FirstKeys) -> None:
     data.update(CITIZENS, ("id", keys.corrected), aadhaar_number=data.people.number())
-    data.delete(CITIZENS, ("id", data.person()))
+    data.delete(CITIZENS, ("id", data.insert_person()))
     data.update(APPLICATIONS, ("id", keys.withdrawn), status="WITHDRAWN")
     data.delete(APPLICATIONS, ("id", keys.applied))
     data.update(DOCUMENTS, ("id", keys.invalid), file_size=1)
     for key in keys.feedback:
         data.update(FEEDBACK, ("id", key), status="CLOSED", rating=3, message="Otherwise")
     data.delete(FEEDBACK, ("id", keys.feedback[0]))
-    late = data.person()
-    data.feedback(late, created_at="2002-01-01T00:00:00")
-    data.behaviour_event(late, ago(days=40), duration_seconds="2")
-    data.behaviour_event(keys.leaving, ago(days=1), duration_seconds="3")
+    late = data.insert_person()
+    data.insert_feedback(late, created_at="2002-01-01T00:00:00")
+    data.insert_behaviour_event(late, ago(days=40), duration_seconds="2")
+    data.insert_behaviour_event(keys.leaving, ago(days=1), duration_seconds="3")
     # An official completes the golden record that the sink has created for the unknown number.
     data.update(GOLDEN, ("jan_aadhaar", keys.unknown_number), citizen_id="RJ99999999")
 
 
-def third_changes(data: ScenarioData, keys: FirstKeys) -> None:
+def make_third_changes(data: ScenarioData, keys: FirstKeys) -> None:
     """Delete a citizen, whose applications, decisions and behaviour are deleted by cascade.
 
     A document remains without its citizen; it broke a rule before and breaks it again.
@@ -128,17 +134,19 @@ def third_changes(data: ScenarioData, keys: FirstKeys) -> None:
     data.delete(CITIZENS, ("id", keys.leaving))
 
 
-def unmapped_changes(data: ScenarioData, keys: FirstKeys) -> None:
+def make_unmapped_changes(data: ScenarioData, keys: FirstKeys) -> None:
     """Change columns that no mapping reads."""
     data.update(CITIZENS, ("id", keys.corrected), last_login_at=ago())
     data.update(APPLICATIONS, ("id", keys.withdrawn), priority="LOW", status="withdrawn")
 
 
-def changes_without_capture(data: ScenarioData, keys: FirstKeys) -> None:
+def make_changes_without_capture(data: ScenarioData, keys: FirstKeys) -> None:
     """Change the source of each streaming flow, in ways that a batch reads from the final rows."""
-    citizen = data.person()
+    citizen = data.insert_person()
     data.update(CITIZENS, ("id", keys.corrected), city="Sojat", email="new@example.in")
-    application = data.application(citizen, status="approved", approved_at=ago())
-    data.update(APPLICATIONS, ("id", data.application(citizen, status=None)), status="Withdrawn")
-    data.document(citizen, application_id=application, verification_status="PENDING")
+    application = data.insert_application(citizen, status="approved", approved_at=ago())
+    data.update(
+        APPLICATIONS, ("id", data.insert_application(citizen, status=None)), status="Withdrawn"
+    )
+    data.insert_document(citizen, application_id=application, verification_status="PENDING")
     data.delete(DOCUMENTS, ("id", keys.invalid))

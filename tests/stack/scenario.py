@@ -83,7 +83,7 @@ class Scenario:
                 stderr=log,
                 check=False,
             )
-        assert done.returncode == 0, (name, done.stdout.decode(), self.deployment.tail())
+        assert done.returncode == 0, (name, done.stdout.decode(), self.deployment.log_tail())
         report: Mapping[str, Any] = json.loads(done.stdout)
         self.batches.append(report)
         return report
@@ -120,10 +120,10 @@ class Scenario:
 
     def dead_letters(self, *statuses: str) -> Counter[str]:
         """Return the number of dead letters by flow; by default of those that failed."""
-        wanted = list(statuses or ("OPEN", "DISCARDED", "SUPERSEDED"))
+        chosen = list(statuses or ("OPEN", "DISCARDED", "SUPERSEDED"))
         found: Counter[str] = Counter()
         for connection in (self.deployment.warehouse, self.deployment.citizen):
-            found.update(dict(connection.execute(_DEAD_LETTERS, [wanted]).fetchall()))
+            found.update(dict(connection.execute(_DEAD_LETTERS, [chosen]).fetchall()))
         return found
 
     def errors(self) -> set[str]:

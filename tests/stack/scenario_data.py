@@ -57,7 +57,7 @@ class ScenarioData:
     def delete(self, table: str, key: tuple[str, Any]) -> None:
         writes.delete(self.connection_for(table), table, key)
 
-    def golden(self, **columns: Any) -> str:
+    def insert_golden(self, **columns: Any) -> str:
         """Insert a golden record with a new number and id; return its key."""
         key = self.people.uuid()
         identity = {
@@ -68,7 +68,7 @@ class ScenarioData:
         self.insert("public.golden_records", gr_id=key, **row)
         return key
 
-    def account(self, number: str | None, **columns: Any) -> str:
+    def insert_account(self, number: str | None, **columns: Any) -> str:
         """Insert a verified, active citizen of the portal; return its key."""
         key = self.people.uuid()
         states = {"verification_status": "VERIFIED", "status": "ACTIVE"}
@@ -76,22 +76,22 @@ class ScenarioData:
         self.insert("public.citizens", id=key, aadhaar_number=number, **row)
         return key
 
-    def person(self) -> str:
+    def insert_person(self) -> str:
         """Insert a citizen with a golden record; return the citizen's key."""
         number = self.people.number()
-        self.golden(jan_aadhaar=number)
-        return self.account(number)
+        self.insert_golden(jan_aadhaar=number)
+        return self.insert_account(number)
 
-    def member(self, family: str, **columns: Any) -> str:
+    def insert_member(self, family: str, **columns: Any) -> str:
         """Insert a citizen who belongs to a family; return the citizen's key."""
-        citizen = self.person()
+        citizen = self.insert_person()
         self.insert("public.citizen_identity_map", citizen_id=citizen, family_id=family, **columns)
         return citizen
 
-    def profile(self, gr_id: str, **columns: Any) -> None:
+    def insert_profile(self, gr_id: str, **columns: Any) -> None:
         self.insert("public.profile_360", gr_id=gr_id, **columns)
 
-    def snapshot(self, family: str, code: str, score: str, **columns: Any) -> int:
+    def insert_snapshot(self, family: str, code: str, score: str, **columns: Any) -> int:
         """Insert an eligibility evaluation; return its key."""
         key = 90_000_000 + self.next_serial()
         scores = {"eligibility_score": score, "confidence_score": "0.5"}
@@ -99,36 +99,36 @@ class ScenarioData:
         self.insert("eligibility.eligibility_snapshots", **row)
         return key
 
-    def forecast(self, family: str, **columns: Any) -> int:
+    def insert_forecast(self, family: str, **columns: Any) -> int:
         key = 90_000_000 + self.next_serial()
         self.insert("forecast.benefit_forecasts", forecast_id=key, family_id=family, **columns)
         return key
 
-    def decision(self, application: str, **columns: Any) -> None:
+    def insert_decision(self, application: str, **columns: Any) -> None:
         self.insert("decision.applications", application_id=application, **columns)
 
-    def alert(self, family: str, **columns: Any) -> str:
+    def insert_alert(self, family: str, **columns: Any) -> str:
         key = self.people.uuid()
         self.insert("alerts.ml_alert_outbox", alert_id=key, family_id=family, **columns)
         return key
 
-    def application(self, citizen: str, **columns: Any) -> str:
+    def insert_application(self, citizen: str, **columns: Any) -> str:
         """Insert an application, with the `id` of `columns` if there is one; return its key."""
         key = str(columns.pop("id", None) or self.people.uuid())
         self.insert("public.service_applications", id=key, citizen_id=citizen, **columns)
         return key
 
-    def document(self, citizen: str, **columns: Any) -> str:
+    def insert_document(self, citizen: str, **columns: Any) -> str:
         key = self.people.uuid()
         self.insert("public.documents", id=key, citizen_id=citizen, **columns)
         return key
 
-    def feedback(self, citizen: str, **columns: Any) -> str:
+    def insert_feedback(self, citizen: str, **columns: Any) -> str:
         key = self.people.uuid()
         self.insert("public.feedback", id=key, citizen_id=citizen, **columns)
         return key
 
-    def behaviour_event(self, citizen: str, day: str, **columns: Any) -> None:
+    def insert_behaviour_event(self, citizen: str, day: str, **columns: Any) -> None:
         self.insert("public.user_behavior_events", citizen_id=citizen, occurred_at=day, **columns)
 
 

@@ -50,7 +50,7 @@ class Api:
         self.process.send_signal(signal_number)
         return self.process.wait(TIMEOUT_SECONDS)
 
-    def token(self, **changed: Any) -> str:
+    def token(self, **changes: Any) -> str:
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -59,7 +59,7 @@ class Api:
             "exp": int(time.time()) + 60,
         }
         header = {"alg": "RS256", "kid": "one", "typ": "at+jwt"}
-        return jwt.encode(header, claims | changed, self.tokens)
+        return jwt.encode(header, claims | changes, self.tokens)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def portal(stack: StackUnderTest) -> Iterator[Any]:
         yield connection
 
 
-def forecast(number: int, **changed: Any) -> dict[str, Any]:
+def forecast(number: int, **changes: Any) -> dict[str, Any]:
     return {
         "forecast_id": number,
         "family_id": str(uuid4()),
@@ -138,11 +138,11 @@ def forecast(number: int, **changed: Any) -> dict[str, Any]:
         "scheme_count": 1,
         "projections": [{"scheme_code": "NREGA"}],
         "generated_at": datetime.now(UTC).isoformat(),
-        **changed,
+        **changes,
     }
 
 
-def alert(**changed: Any) -> dict[str, Any]:
+def alert(**changes: Any) -> dict[str, Any]:
     return {
         "alert_id": str(uuid4()),
         "family_id": str(uuid4()),
@@ -150,7 +150,7 @@ def alert(**changed: Any) -> dict[str, Any]:
         "severity": "LOW",
         "message": "Call 9876543210.",
         "created_at": datetime.now(UTC).isoformat(),
-        **changed,
+        **changes,
     }
 
 
@@ -203,12 +203,12 @@ def test_registered_schemas_equal_debezium_schemas(stack: StackUnderTest, api: A
             "VALUES (2, gen_random_uuid())"
         )
 
-    def captured() -> set[Any]:
+    def captured_schema_ids() -> set[Any]:
         messages = stack.recorder().read(FORECASTS, 2)
         written = [one for one in messages if one.value["source"]["connector"] == "postgresql"]
         return {(one.key_schema_id, one.value_schema_id) for one in written}
 
-    debezium_ids = eventually(captured)
+    debezium_ids = eventually(captured_schema_ids)
     callback_ids = {
         (one.key_schema_id, one.value_schema_id)
         for one in stack.recorder().read(FORECASTS, 2)
@@ -337,14 +337,14 @@ def test_stop_finishes_requests_in_flight(api: Api) -> None:
         time.sleep(0.05)
         began = time.monotonic()
         code = api.stop()
-        taken = time.monotonic() - began
+        duration = time.monotonic() - began
         statuses = []
         for answer in answers:
             try:
                 statuses.append(answer.result().status_code)
             except httpx.ConnectError:
                 statuses.append(None)  # sent after the server had stopped listening
-    assert (code, taken < 10) == (0, True)
+    assert (code, duration < 10) == (0, True)
     assert 202 in statuses
     assert set(statuses) <= {202, None}
 

@@ -68,7 +68,7 @@ def next_version(deployment, tmp_path_factory):
 def no_failed_events(deployment):
     """Assert after every test that no event failed or was repeated, and no number logged."""
     yield
-    assert deployment.dead_letters() == 0
+    assert deployment.count_dead_letters() == 0
     assert deployment.repeated_batches() == []
     assert deployment.logged_numbers() == 0
 
@@ -91,7 +91,7 @@ def test_twenty_kills_under_load_leave_expected_rows(deployment):
                         lambda at=before: deployment.progress() > at, TAKEOVER_SECONDS
                     )
                 time.sleep(rng.uniform(0, 3))
-                assert runner.running, deployment.tail()
+                assert runner.running, deployment.log_tail()
             reached = deployment.progress()
             events_by_life.append(reached - progress)
             progress = reached
@@ -113,9 +113,9 @@ def test_second_runner_takes_over_when_first_is_killed(deployment):
             assert first.running
             assert second.running
             first.kill()
-            reached = deployment.partitions()
+            reached = deployment.stored_offsets()
             assert wait_until(
-                lambda: all_advanced(reached, deployment.partitions()), TAKEOVER_SECONDS
+                lambda: all_advanced(reached, deployment.stored_offsets()), TAKEOVER_SECONDS
             )
             assert second.running
     with deployment.runner():
@@ -159,12 +159,12 @@ def wait_for_progress(deployment, *runners) -> None:
     for runner in runners:
         first: dict[tuple[str, int], int] = {}
         assert wait_until(partial(has_advanced, deployment, runner, first), TAKEOVER_SECONDS), (
-            deployment.tail()
+            deployment.log_tail()
         )
 
 
 def has_advanced(deployment, runner, first) -> bool:
-    owned = deployment.owned(runner)
+    owned = deployment.owned_offsets(runner)
     return any(offset > first.setdefault(partition, offset) for partition, offset in owned.items())
 
 

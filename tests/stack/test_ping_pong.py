@@ -81,12 +81,12 @@ class TablePair:
     def hops(self) -> int:
         return max(hops for connection in self.rows("hops") for (hops,) in connection)
 
-    def ends(self) -> list[int]:
+    def log_ends(self) -> list[int]:
         partitions = [TopicPartition(topic, 0) for topic in TOPICS]
         found = self._consumer.end_offsets(partitions)
         return [found[one] for one in partitions]
 
-    def applied(self) -> list[int]:
+    def applied_offsets(self) -> list[int]:
         found = [
             fetch_row(connection, APPLIED, topic, name)
             for connection, topic, name in zip(
@@ -97,11 +97,11 @@ class TablePair:
 
     def is_quiet(self) -> bool:
         """Whether every record is applied and no new one has appeared for QUIET_SECONDS."""
-        ends = self.ends()
-        if self.applied() != ends:
+        ends = self.log_ends()
+        if self.applied_offsets() != ends:
             return False
         time.sleep(QUIET_SECONDS)
-        return self.ends() == ends == self.applied()
+        return self.log_ends() == ends == self.applied_offsets()
 
     def write_both(self, seconds: float) -> int:
         """Write to both databases concurrently; return the number of writes."""
@@ -183,7 +183,7 @@ def test_changes_circulate_without_echo_guard(table: TablePair, tmp_path: Path) 
     """With the guard disabled, the mappings keep copying without further writes."""
     with run_runners(table, tmp_path, guarded=False):
         table.write_both(2)
-        before = sum(table.ends())
+        before = sum(table.log_ends())
         eventually(lambda: table.hops() > 20)
-        eventually(lambda: sum(table.ends()) > before)
+        eventually(lambda: sum(table.log_ends()) > before)
         assert not table.is_quiet()

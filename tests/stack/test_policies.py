@@ -31,11 +31,11 @@ class Configuration:
         self.policies = folder / "ranger-policies"
         shutil.copytree(ROOT / "ranger-policies", self.policies)
 
-    def change(self, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    def change_policies(self, edit: Callable[[list[dict[str, Any]]], None]) -> None:
         """Write a new version of the policies and replace the file in one step, as `put` does."""
         content = json.loads((ROOT / "ranger-policies" / "policies.json").read_text())
         content["policyVersion"] += 1
-        change(content["policies"])
+        edit(content["policies"])
         self.write(json.dumps(content))
 
     def write(self, text: str) -> None:
@@ -76,7 +76,7 @@ def test_policy_change_applies_from_next_batch(
         eventually(lambda: (fetch_row(portal, query, record) or ("",))[0] == city)
         assert fetch_row(portal, query, record) == (city, mobile)
 
-    def logged(event: str) -> list[dict[str, Any]]:
+    def log_events(event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in runner.log.read_text().splitlines()]
         return [line for line in lines if line["event"] == event]
 
@@ -89,16 +89,16 @@ def test_policy_change_applies_from_next_batch(
         stack.env, tmp_path / "log", *only, mappings=2, config=configuration.config
     ) as runner:
         assert_row("A", "******0000")
-        configuration.change(hide_mobile)
-        eventually(lambda: logged("policies_refreshed"))
+        configuration.change_policies(hide_mobile)
+        eventually(lambda: log_events("policies_refreshed"))
         change_city("B")
         assert_row("B", None)
         configuration.write("{")
-        eventually(lambda: logged("policies_not_refreshed"))
+        eventually(lambda: log_events("policies_not_refreshed"))
         change_city("C")
         assert_row("C", None)  # masked by the last valid policies
-        configuration.change(remove_name_mask)
-        (stopped,) = eventually(lambda: logged("mapping_stopped"))
+        configuration.change_policies(remove_name_mask)
+        (stopped,) = eventually(lambda: log_events("mapping_stopped"))
         assert stopped["mapping"] == "golden-records"
         assert "golden_records.full_name is classified NAME" in stopped["reason"]
         change_city("D")
@@ -112,7 +112,7 @@ def test_policy_change_applies_from_next_batch(
             lambda: fetch_row(warehouse, name, record) == ("Ravi",)
         )  # the other mapping continues
         assert_row("C", None)
-        assert len(logged("policies_not_refreshed")) == 1
+        assert len(log_events("policies_not_refreshed")) == 1
         code, _ = runner.stop()
         assert code == 1
     assert MOBILE not in (tmp_path / "log").read_text()

@@ -41,19 +41,19 @@ def scenario(stack, tmp_path_factory):
 def first_keys(scenario):
     """Keys of probes and rows, after the targets have matched the specification four times."""
     data = scenario.data
-    warehouse_changes.initial_schemes(data)
+    warehouse_changes.insert_initial_schemes(data)
     with scenario.deployment.runner():
         assert_targets_match(scenario, "the demo data", full=BATCHES)
         keys = latency.probe(data)
         warehouse, portal = (
-            warehouse_changes.first_changes(data),
-            portal_changes.first_changes(data),
+            warehouse_changes.make_first_changes(data),
+            portal_changes.make_first_changes(data),
         )
         assert_targets_match(scenario, "the first changes")
-        warehouse_changes.second_changes(data, warehouse)
-        portal_changes.second_changes(data, portal)
+        warehouse_changes.make_second_changes(data, warehouse)
+        portal_changes.make_second_changes(data, portal)
         assert_targets_match(scenario, "the second changes")
-        portal_changes.third_changes(data, portal)
+        portal_changes.make_third_changes(data, portal)
         assert_targets_match(scenario, "a deleted citizen", full=BATCHES)
     return keys, warehouse, portal
 
@@ -91,10 +91,10 @@ def test_unmapped_changes_write_nothing(scenario, first_keys):
     _, warehouse, portal = first_keys
     before = scenario.row_writers()
     with scenario.deployment.runner():
-        portal_changes.unmapped_changes(scenario.data, portal)
-        warehouse_changes.unmapped_changes(scenario.data, warehouse)
-        left = scenario.settle()
-    assert not left, describe_differences(left)
+        portal_changes.make_unmapped_changes(scenario.data, portal)
+        warehouse_changes.make_unmapped_changes(scenario.data, warehouse)
+        differences = scenario.settle()
+    assert not differences, describe_differences(differences)
     assert scenario.row_writers() == before
 
 
@@ -102,17 +102,17 @@ def test_batches_replace_capture_during_outage(scenario, first_keys, stack):
     _, warehouse, portal = first_keys
     for part in CAPTURE:
         stack.stop(part)
-    warehouse_changes.changes_without_capture(scenario.data, warehouse)
-    portal_changes.changes_without_capture(scenario.data, portal)
+    warehouse_changes.make_changes_without_capture(scenario.data, warehouse)
+    portal_changes.make_changes_without_capture(scenario.data, portal)
     for name in EVENTS:
         scenario.batch(name, "--full", tolerate=INVALID_ROWS[name])
-    left = scenario.differences()
-    assert not left, describe_differences(left)
+    differences = scenario.differences()
+    assert not differences, describe_differences(differences)
     before = targets(scenario)
     stack.revive()
     with scenario.deployment.runner():
-        left = scenario.settle()
-    assert not left, describe_differences(left)
+        differences = scenario.settle()
+    assert not differences, describe_differences(differences)
     assert targets(scenario) == before
 
 
@@ -122,8 +122,8 @@ def assert_targets_match(
     scenario.deployment.apply_all(SETTLE_SECONDS)
     for name in BATCHES:
         scenario.batch(name, *["--full"] * (name in full), tolerate=INVALID_ROWS[name])
-    left = scenario.settle()
-    assert not left, f"after {after}: {describe_differences(left)}"
+    differences = scenario.settle()
+    assert not differences, f"after {after}: {describe_differences(differences)}"
 
 
 def targets(scenario: Scenario) -> dict[str, list[dict[str, object]]]:

@@ -1,4 +1,4 @@
-"""Debezium's messages for every type and value, recorded for the tests of the decoder.
+"""Debezium captures every type and value; its messages are recorded for the decoder's tests.
 
 `--record` writes the messages to tests/fixtures/debezium/types, one file for each group, together
 with the text of each value as PostgreSQL prints it.
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.stack
 RECORDED = Path(__file__).parents[1] / "fixtures" / "debezium" / "types"
 
 
-def _prepare(settings: Settings) -> None:
+def _create_tables(settings: Settings) -> None:
     with psycopg.connect(settings.admin_dsn("smart_warehouse")) as connection:
         if connection.execute("SELECT to_regnamespace('typed')").fetchone() != (None,):
             return
-        typed.create(connection)
+        typed.create_tables(connection)
         for group in typed.GROUPS:
             table = f"{typed.SCHEMA}.{group}"
             connection.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL".encode())
@@ -36,9 +36,9 @@ def _prepare(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def capture(stack: StackUnderTest) -> Iterator[StackUnderTest]:
-    capturing = stack.capturing(typed.capture(_prepare))
-    capturing.revive()
-    yield capturing
+    capturing_stack = stack.capturing(typed.capture_options(_create_tables))
+    capturing_stack.revive()
+    yield capturing_stack
     stack.revive()
 
 
@@ -46,24 +46,24 @@ def capture(stack: StackUnderTest) -> Iterator[StackUnderTest]:
 def test_every_value_is_captured(
     capture: StackUnderTest, group: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each column of each row is in its event, and only a NULL of the source is NULL."""
+    """Each event has every value of its row, and NULL only where the source has NULL."""
     rows = list(typed.rows(group))
     with capture.admin("smart_warehouse") as connection:
         for number, row in enumerate(rows):
-            connection.execute(typed.insert(group, number, row).encode())
-        texts = typed.texts(connection, group)
+            connection.execute(typed.insert_statement(group, number, row).encode())
+        texts = typed.read_texts(connection, group)
         connection.execute(f"DELETE FROM typed.{group} WHERE id = 0".encode())
     recorder = capture.recorder()
     messages = recorder.read(f"smart_warehouse.typed.{group}", len(rows) + 1, seconds=15)
     if request.config.getoption("--record"):
         _save(recorder, RECORDED / f"{group}.json", messages, texts)
-    lost = [
+    missing = [
         f"{name} of row {number}: {text!r}"
         for number, row in texts.items()
         for name, text in row.items()
         if text is not None and messages[number].value["after"].get(name) is None
     ]
-    assert lost == []
+    assert missing == []
 
 
 def _save(
@@ -85,13 +85,13 @@ def _save(
             for number, row in texts.items()
         },
         "schemas": schemas,
-        "messages": [_encoded(message) for message in messages],
+        "messages": [_encode(message) for message in messages],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(recording, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _encoded(message: Message) -> dict[str, str | None]:
+def _encode(message: Message) -> dict[str, str | None]:
     return {
         "key": message.raw_key and base64.b64encode(message.raw_key).decode(),
         "value": message.raw_value and base64.b64encode(message.raw_value).decode(),

@@ -78,7 +78,7 @@ class Registry:
     def __init__(self) -> None:
         self.subjects: dict[str, list[tuple[int, str]]] = {}
         self.concurrent_schemas: dict[str, str] = {}
-        """By subject: a schema that another client registers at the moment of our first request."""
+        """By subject: a schema that another client registers during the service's first request."""
         self.requires_login = False
         self._ids: dict[str, int] = {}
         self._next_ids = itertools.count(1)
@@ -86,11 +86,11 @@ class Registry:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                found = registry.subjects.get(self.path.split("/")[2])
+                schemas = registry.subjects.get(self.path.split("/")[2])
                 if registry.requires_login:
                     self.respond(401, {})
-                elif found:
-                    self.respond(200, {"id": found[-1][0], "schema": found[-1][1]})
+                elif schemas:
+                    self.respond(200, {"id": schemas[-1][0], "schema": schemas[-1][1]})
                 else:
                     self.respond(404, {"error_code": 40401})
 
@@ -100,7 +100,7 @@ class Registry:
                 other = registry.concurrent_schemas.pop(subject, None)
                 if other is None:
                     self.respond(200, {"id": registry.add(subject, body["schema"])})
-                else:  # Apicurio's answer to the second of two clients that create one subject
+                else:  # Apicurio's response to the second client that creates the subject
                     registry.add(subject, other)
                     self.respond(409, {"error_code": 409})
 

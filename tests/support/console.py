@@ -17,7 +17,7 @@ _MARK = "-- end of command"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A console block, and the reason if it must not be run."""
+    """A console block; `reason` says why it must not be run, if so."""
 
     text: str
     reason: str | None
@@ -32,7 +32,7 @@ class Block:
 
 def console_blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    return [Block(found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
+    return [Block(match["text"], match["reason"]) for match in _BLOCK.finditer(text)]
 
 
 def code_blocks(page: Path) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def run(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
         step for block in console_blocks(page) if not block.reason for step in block.commands()
     ]
     script = "".join(f"{command}echo '{_MARK}'\n" for command, _ in steps)
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
         env={**os.environ, **environment},
@@ -60,8 +60,8 @@ def run(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
         text=True,
         check=False,
     )
-    outputs = done.stdout.split(f"{_MARK}\n")
-    assert done.returncode == 0, f"{steps[len(outputs) - 1][0]}{outputs[-1]}"
+    outputs = result.stdout.split(f"{_MARK}\n")
+    assert result.returncode == 0, f"{steps[len(outputs) - 1][0]}{outputs[-1]}"
     for (command, expected), output in zip(steps, outputs, strict=False):
         assert matches(expected, output), f"$ {command}{output}"
 

@@ -78,7 +78,7 @@ class Admin:
 
 
 def _with_defaults(policy: dict[str, Any]) -> dict[str, Any]:
-    """The policy with the fields that Ranger Admin adds when it stores one."""
+    """Return a policy with the fields that Ranger Admin adds when it stores one."""
     return {
         "isEnabled": True,
         "policyPriority": 0,
@@ -144,12 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.state.requests.append(f"{self.command} {url.path}")
         self.state.authorizations.append(self.headers.get("Authorization"))
         if self.state.failure_status:
-            return self._answer(self.state.failure_status, None)
+            return self._send_response(self.state.failure_status, None)
         path = unquote(url.path)
         # As in Ranger without Kerberos, downloads by plugins need no login; the public API does.
         if path.startswith("/service/public/") and not _is_authenticated(self.state, self.headers):
-            return self._answer(401, {"statusCode": 1, "msgDesc": "Authentication Failed"})
-        return self._answer(*respond(self.state, self.command, path, parse_qs(url.query), content))
+            return self._send_response(401, {"statusCode": 1, "msgDesc": "Authentication Failed"})
+        return self._send_response(
+            *respond(self.state, self.command, path, parse_qs(url.query), content)
+        )
 
     def do_GET(self) -> None:
         self._handle()
@@ -163,15 +165,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._handle()
 
-    def _answer(self, status: int, content: Any) -> None:
+    def _send_response(self, status: int, content: Any) -> None:
         body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        empty = status in (204, 304)
+        has_body = status not in (204, 304)
         self.send_response(status)
-        if not empty:
+        if has_body:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if not empty:
+        if has_body:
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
@@ -187,19 +189,19 @@ def respond(
     state: Admin, method: str, path: str, query: dict[str, list[str]], content: Any
 ) -> tuple[int, Any]:
     """Return the status and content of the response."""
-    if found := re.fullmatch(
+    if match := re.fullmatch(
         r"/service/(?:plugins/(?:secure/)?policies|roles)/download/(.+)", path
     ):
-        return _download(state, path, found[1], query)
-    rest = path.removeprefix(_API)
+        return _download(state, path, match[1], query)
+    endpoint = path.removeprefix(_API)
     if method == "POST":
-        return _create(state, rest, content)
-    if found := re.fullmatch(r"/service/(.+)/policy", rest):
-        return (200, state.policies) if found[1] in state.services else (404, None)
-    if found := re.fullmatch(r"/policy/(\d+)", rest):
-        return _policy(state, method, int(found[1]), content)
+        return _create(state, endpoint, content)
+    if match := re.fullmatch(r"/service/(.+)/policy", endpoint):
+        return (200, state.policies) if match[1] in state.services else (404, None)
+    if match := re.fullmatch(r"/policy/(\d+)", endpoint):
+        return _handle_policy(state, method, int(match[1]), content)
     for kind, known in (("service", state.services), ("servicedef", state.definitions)):
-        name = rest.removeprefix(f"/{kind}/name/")
+        name = endpoint.removeprefix(f"/{kind}/name/")
         if name in known:
             return 200, known[name]
     return 404, _message("Data not found")
@@ -212,8 +214,8 @@ def _download(
         return 404, f'"RANGER_ERROR_SERVICE_NOT_FOUND: ServiceName={service}"'
     if "/roles/" in path:
         return 304, None
-    known = int(query.get("lastKnownVersion", ["-1"])[0])
-    return (304, None) if known >= state.version else (200, state.download(service))
+    known_version = int(query.get("lastKnownVersion", ["-1"])[0])
+    return (304, None) if known_version >= state.version else (200, state.download(service))
 
 
 def _create(state: Admin, kind: str, content: Any) -> tuple[int, Any]:
@@ -230,7 +232,7 @@ def _create(state: Admin, kind: str, content: Any) -> tuple[int, Any]:
     return 200, state.add(content)
 
 
-def _policy(state: Admin, method: str, number: int, content: Any) -> tuple[int, Any]:
+def _handle_policy(state: Admin, method: str, number: int, content: Any) -> tuple[int, Any]:
     known = next((policy for policy in state.policies if policy["id"] == number), None)
     if known is None:
         return 404, _message("Data not found")

@@ -1,4 +1,4 @@
-"""Tables with a column of every type and shape and rows with every value, one table a group."""
+"""Tables, one for each group, with a column of every type and shape and rows with every value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA = "typed"
 # Infinite intervals need PostgreSQL 17, which the stack runs; tests/postgres may run an older one.
 _SINCE_17 = {"interval": ("infinity", "-infinity")}
 # BINARY is a reserved word; the recordings under tests/fixtures have the table `made`.
-_TABLES = {"BINARY": "binaries", "USER_DEFINED": "made"}
+_TABLE_NAMES = {"BINARY": "binaries", "USER_DEFINED": "made"}
 
 
 def _with_new_literals(values: TypeValues) -> TypeValues:
@@ -34,7 +34,7 @@ def _with_new_literals(values: TypeValues) -> TypeValues:
 
 
 GROUPS: Mapping[str, tuple[TypeValues, ...]] = {
-    _TABLES.get(name, name.lower()): tuple(
+    _TABLE_NAMES.get(name, name.lower()): tuple(
         _with_new_literals(values) for values in getattr(type_values, name)
     )
     for name in (
@@ -90,14 +90,14 @@ def rows(group: str) -> Iterator[dict[str, str]]:
         yield {name: found[number] for name, found in lists.items() if number < len(found)}
 
 
-def insert(group: str, number: int, row: Mapping[str, str]) -> str:
+def insert_statement(group: str, number: int, row: Mapping[str, str]) -> str:
     """Return the statement that inserts one row of literals."""
     names = ", ".join(f'"{name}"' for name in row)
     literals = ", ".join(map(literal_sql, row.values()))
     return f"INSERT INTO {SCHEMA}.{group} (id, {names}) VALUES ({number}, {literals})"
 
 
-def texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str, str | None]]:
+def read_texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str, str | None]]:
     """Return the rows of a table by id, each value as PostgreSQL prints it."""
     names = [column.name for column in columns(group)]
     outputs = ", ".join(f'"{name}"::text' for name in names)
@@ -108,7 +108,7 @@ def texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str
     }
 
 
-def create(connection: psycopg.Connection[Any]) -> None:
+def create_tables(connection: psycopg.Connection[Any]) -> None:
     """Create the types, the domains and the tables in the schema `typed`."""
     connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
     connection.execute(b"CREATE SCHEMA IF NOT EXISTS extras")
@@ -125,7 +125,7 @@ def create(connection: psycopg.Connection[Any]) -> None:
     connection.execute(b"SET search_path = public")
 
 
-def capture(prepare: Callable[[Settings], None], *, partitions: int = 1) -> Options:
+def capture_options(prepare: Callable[[Settings], None], *, partitions: int = 1) -> Options:
     """Return the stack's options that capture these tables."""
     tables = [f"{SCHEMA}.{group}" for group in GROUPS]
     return Options(

@@ -1,7 +1,7 @@
-"""The series on which each alert fires, and those just below its threshold on which it does not.
+"""For each alert, series for which it fires, and series just below its threshold.
 
-Values are in promtool's notation: `0+5x60` is 60 steps of 5 from 0, `1x60` is 1 and 60 times the
-same.  A sample comes every minute.
+Values are in promtool's notation: `0+5x60` is 0 and 60 steps of 5, `1x60` is 1 and 60 more
+samples of 1. The interval of the samples is one minute.
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ Series = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """One alert; `after` is when it has to fire, in promtool's notation."""
+    """Series of an alert, and the time `after` which it must fire, in promtool's notation."""
 
-    fires: Series
+    firing: Series
     quiet: Series
     after: str
-    also: Series = field(default_factory=dict)
-    """Series that both have."""
+    common: Series = field(default_factory=dict)
+    """Series that belong to both."""
 
 
-def _gauge(series: str, fires: float, quiet: float, minutes: int = 20) -> Case:
-    """A gauge that exceeds its threshold from the first minute on, or never."""
+def _gauge(series: str, firing: float, quiet: float, minutes: int = 20) -> Case:
+    """Return a case of a gauge that exceeds its threshold after the first minute, or never."""
     return Case(
-        fires={series: f"{quiet}x1 {fires}x{minutes}"},
+        firing={series: f"{quiet}x1 {firing}x{minutes}"},
         quiet={series: f"{quiet}x{minutes}"},
         after=f"{minutes}m",
     )
@@ -35,12 +35,12 @@ def _events(outcome: str, per_minute: float, minutes: int) -> Series:
     return {series: f"0+{per_minute}x{minutes}"}
 
 
-def _failing(share: float, minutes: int) -> Series:
+def _failure_share(share: float, minutes: int) -> Series:
     return _events("dead", 1000 * share, minutes) | _events("written", 1000 * (1 - share), minutes)
 
 
-def _latency(share: float) -> Series:
-    """A histogram where this share of the events takes 10 s to 30 s, and no event longer."""
+def _slow_share(share: float) -> Series:
+    """Return a histogram in which this share of the events takes 10 s to 30 s, the others less."""
     counts = {"10.0": round(1000 * (1 - share)), "30.0": 1000, "+Inf": 1000}
     name = "sink_event_latency_seconds_bucket"
     return {
@@ -59,26 +59,26 @@ _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
 CASES = {
     "SinkRunnerDown": Case(
-        fires={'up{job="sink-runner",instance="a"}': "1 0x5"},
+        firing={'up{job="sink-runner",instance="a"}': "1 0x5"},
         quiet={'up{job="sink-runner",instance="a"}': "1 0 1x4"},
         after="5m",
     ),
     "SinkMappingPaused": Case(
-        fires={'sink_paused{mapping="one"}': "0 1x5"},
+        firing={'sink_paused{mapping="one"}': "0 1x5"},
         quiet={'sink_paused{mapping="one"}': "0 1 0x4"},
         after="5m",
     ),
     "SinkMappingQuarantined": Case(
-        fires={'sink_mapping_quarantined{mapping="one"}': "0 1x5"},
+        firing={'sink_mapping_quarantined{mapping="one"}': "0 1x5"},
         quiet={'sink_mapping_quarantined{mapping="one"}': "0 1 0x4"},
         after="5m",
     ),
     "SinkDeadLetters": _gauge('sink_dead_letters{mapping="one",status="open"}', 1, 0),
     "SinkDeadLetterQueueLarge": Case(
-        fires={'sink_dead_letters{mapping="one",status="open",instance="a"}': "501x5"},
+        firing={'sink_dead_letters{mapping="one",status="open",instance="a"}': "501x5"},
         quiet={'sink_dead_letters{mapping="one",status="open",instance="a"}': "500x5"},
         # A second runner exports the same number for the same mapping: it counts once.
-        also={
+        common={
             'sink_dead_letters{mapping="one",status="open",instance="b"}': "500x5",
             'sink_dead_letters{mapping="two",status="open",instance="a"}': "500x5",
         },
@@ -94,72 +94,74 @@ CASES = {
     "SinkSlotGrowth": _gauge(_HELD, _GIBIBYTE + 1, _GIBIBYTE),
     "SinkBatchFailed": _gauge(_FAILURES, 1, 0),
     "SinkBatchLate": Case(
-        fires={_DUE: "239x20"}, quiet={_DUE: "300x20"}, also={_START: "238x20"}, after="20m"
+        firing={_DUE: "239x20"}, quiet={_DUE: "300x20"}, common={_START: "238x20"}, after="20m"
     ),
     "SinkBatchOverSla": Case(
-        fires={_START: "59x61"},
+        firing={_START: "59x61"},
         quiet={_START: "60x61"},
-        also={'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x61"},
+        common={'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x61"},
         after="61m",
     ),
-    "SinkFailureRate": Case(fires=_failing(0.011, 70), quiet=_failing(0.009, 70), after="70m"),
-    "SinkFailureRateElevated": Case(
-        fires=_failing(0.0031, 400), quiet=_failing(0.0029, 400), after="400m"
+    "SinkFailureRate": Case(
+        firing=_failure_share(0.011, 70), quiet=_failure_share(0.009, 70), after="70m"
     ),
-    "SinkLatencyHigh": Case(fires=_latency(0.052), quiet=_latency(0.04), after="20m"),
+    "SinkFailureRateElevated": Case(
+        firing=_failure_share(0.0031, 400), quiet=_failure_share(0.0029, 400), after="400m"
+    ),
+    "SinkLatencyHigh": Case(firing=_slow_share(0.052), quiet=_slow_share(0.04), after="20m"),
     "SinkVolumeDrop": Case(
-        fires={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+4.9x120"},
+        firing={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+4.9x120"},
         quiet={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+5.1x120"},
         after=f"{_DAY + 90}m",
     ),
 }
 
-# What else must or must not fire, by what the case is about.
-FIRES = {
+# Further cases, by alert and description.
+FIRING_CASES = {
     ("SinkSlotGrowth", "a slot that reaches 2 GiB within four hours"): Case(
-        fires={_HELD: f"0+{_GIBIBYTE // 130}x45"}, quiet={}, after="45m"
+        firing={_HELD: f"0+{_GIBIBYTE // 130}x45"}, quiet={}, after="45m"
     ),
     ("SinkBatchFailed", "a run that no schedule started"): Case(
-        fires={'sink_batch_run_outcome{mapping="one",mode="full",outcome="interrupted"}': "1x5"},
+        firing={'sink_batch_run_outcome{mapping="one",mode="full",outcome="interrupted"}': "1x5"},
         quiet={},
         after="5m",
     ),
     ("SinkBatchLate", "a mapping that never ran"): Case(
-        fires={_DUE: "60x20"}, quiet={}, after="20m"
+        firing={_DUE: "60x20"}, quiet={}, after="20m"
     ),
     ("SinkVolumeDrop", "a mapping without an event since the runner's start"): Case(
-        fires={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
+        firing={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
     ),
 }
-QUIET = {
+QUIET_CASES = {
     ("SinkSlotGrowth", "a slot that stays below 2 GiB for four hours"): Case(
-        quiet={_HELD: f"0+{_GIBIBYTE // 150}x45"}, fires={}, after="45m"
+        quiet={_HELD: f"0+{_GIBIBYTE // 150}x45"}, firing={}, after="45m"
     ),
     ("SinkBatchFailed", "a run that is done"): Case(
         quiet={'sink_batch_run_outcome{mapping="one",mode="full",outcome="done"}': "1x5"},
-        fires={},
+        firing={},
         after="5m",
     ),
     ("SinkBatchLate", "a run that has started since it was due"): Case(
-        quiet={_DUE: "100x30", _START: "100x30"}, fires={}, after="30m"
+        quiet={_DUE: "100x30", _START: "100x30"}, firing={}, after="30m"
     ),
     ("SinkBatchOverSla", "a run that ended"): Case(
         quiet={
             _START: "0x90",
             'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x30 _x60",
         },
-        fires={},
+        firing={},
         after="90m",
     ),
     ("SinkVolumeDrop", "too few events a day before to compare with"): Case(
-        quiet={_VOLUME: f"0+1.6x{_DAY - 1} _x120"}, fires={}, after=f"{_DAY + 90}m"
+        quiet={_VOLUME: f"0+1.6x{_DAY - 1} _x120"}, firing={}, after=f"{_DAY + 90}m"
     ),
     ("SinkFailureRate", "failures that ended a while ago"): Case(
         quiet={
             'sink_events_total{mapping="one",outcome="dead"}': "0+100x60 6000x10",
             'sink_events_total{mapping="one",outcome="written"}': "0+1000x70",
         },
-        fires={},
+        firing={},
         after="70m",
     ),
     ("SinkFailureRate", "failures that have only just begun"): Case(
@@ -167,7 +169,7 @@ QUIET = {
             'sink_events_total{mapping="one",outcome="dead"}': "0x65 0+20x5",
             'sink_events_total{mapping="one",outcome="written"}': "0+1000x70",
         },
-        fires={},
+        firing={},
         after="70m",
     ),
 }

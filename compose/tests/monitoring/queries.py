@@ -14,24 +14,24 @@ _SUFFIXES = {
     "gauge_table": ("",),
     "histogram": ("_bucket", "_count", "_sum"),
 }
-_EVERYWHERE = {"job", "instance"}
-# Prometheus makes it for each target.
-_OF_PROMETHEUS = {"up": _EVERYWHERE}
+_TARGET_LABELS = {"job", "instance"}
+# Prometheus adds this series for each target.
+_PROMETHEUS_SERIES = {"up": _TARGET_LABELS}
 _VARIABLE = re.compile(r"\$\{?\w+\}?")
 
 
 def exported_metrics() -> Mapping[str, set[str]]:
     """Return the label names of each time series that the code exports, by its name."""
-    found: dict[str, set[str]] = dict(_OF_PROMETHEUS)
+    series: dict[str, set[str]] = dict(_PROMETHEUS_SERIES)
     for _, call, kind in method_calls(tuple(_SUFFIXES)):
         name = ast.literal_eval(call.args[0])
-        labels = set(_labels(call)) | _EVERYWHERE | ({"le"} if kind == "histogram" else set())
-        found |= {f"{name}{suffix}": labels for suffix in _SUFFIXES[kind]}
-    return found
+        labels = set(_labels(call)) | _TARGET_LABELS | ({"le"} if kind == "histogram" else set())
+        series |= {f"{name}{suffix}": labels for suffix in _SUFFIXES[kind]}
+    return series
 
 
 def _labels(call: ast.Call) -> Iterator[str]:
-    for argument in [*call.args[2:3], *(one.value for one in call.keywords)]:
+    for argument in [*call.args[2:3], *(keyword.value for keyword in call.keywords)]:
         match argument:
             case ast.Tuple(elts=elements):
                 yield from (ast.literal_eval(one) for one in elements)
@@ -40,25 +40,25 @@ def _labels(call: ast.Call) -> Iterator[str]:
 
 
 def find_unknown(expression: str, exported: Mapping[str, set[str]]) -> list[str]:
-    """Return a sentence for each metric, and each label of one, that is not exported.
+    """Return a message for each metric or label that is not exported.
 
-    Variables of Grafana may be where a duration or a part of a text is.
+    A variable of Grafana may stand for a duration or for a part of a text.
     """
     parsed = promql.parse(_VARIABLE.sub("5m", expression))
-    found = []
+    messages = []
     for name, labels in _selectors(parsed):
         if name not in exported:
-            found.append(f"{name} is not exported")
+            messages.append(f"{name} is not exported")
         else:
             unknown = sorted(labels - exported[name])
-            found += [f"{name} has no label {label}" for label in unknown]
-    return found
+            messages += [f"{name} has no label {label}" for label in unknown]
+    return messages
 
 
 def _selectors(node: Any) -> Iterator[tuple[str, set[str]]]:
     match node:
         case promql.VectorSelector():
-            yield node.name, {one.name for one in node.matchers.matchers}
+            yield node.name, {matcher.name for matcher in node.matchers.matchers}
         case promql.MatrixSelector():
             yield from _selectors(node.vector_selector)
         case promql.BinaryExpr():

@@ -9,7 +9,7 @@ import yaml
 
 from sink_stack import monitoring
 
-from .alert_cases import CASES, FIRES, QUIET
+from .alert_cases import CASES, FIRING_CASES, QUIET_CASES
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / monitoring.RULES
@@ -21,10 +21,10 @@ ALERTS = {
 
 
 @pytest.fixture
-def firing(monitoring_programs, tmp_path):
-    """The number of series of an alert that fire at a time."""
+def is_firing(monitoring_programs, tmp_path):
+    """Return a function: whether exactly one series of an alert fires at a time."""
 
-    def count(alert, series, after):
+    def fires(alert, series, after):
         tests = tmp_path / "tests.yml"
         query = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'
         test = {
@@ -57,7 +57,7 @@ def firing(monitoring_programs, tmp_path):
         assert completed.returncode == 0 or "got:" in output, output
         return completed.returncode == 0
 
-    return count
+    return fires
 
 
 def test_every_alert_has_a_case():
@@ -65,27 +65,27 @@ def test_every_alert_has_a_case():
 
 
 @pytest.mark.parametrize("alert", CASES)
-def test_alert_fires_above_threshold(firing, alert):
+def test_alert_fires_above_threshold(is_firing, alert):
     case = CASES[alert]
-    assert firing(alert, {**case.also, **case.fires}, case.after)
+    assert is_firing(alert, {**case.common, **case.firing}, case.after)
 
 
 @pytest.mark.parametrize("alert", CASES)
-def test_alert_is_quiet_below_threshold(firing, alert):
+def test_alert_is_quiet_below_threshold(is_firing, alert):
     case = CASES[alert]
-    assert not firing(alert, {**case.also, **case.quiet}, case.after)
+    assert not is_firing(alert, {**case.common, **case.quiet}, case.after)
 
 
-@pytest.mark.parametrize(("alert", "about"), FIRES)
-def test_alert_fires_in_special_case(firing, alert, about):
-    case = FIRES[alert, about]
-    assert firing(alert, case.fires, case.after)
+@pytest.mark.parametrize(("alert", "description"), FIRING_CASES)
+def test_alert_fires_in_further_case(is_firing, alert, description):
+    case = FIRING_CASES[alert, description]
+    assert is_firing(alert, case.firing, case.after)
 
 
-@pytest.mark.parametrize(("alert", "about"), QUIET)
-def test_alert_is_quiet_in_special_case(firing, alert, about):
-    case = QUIET[alert, about]
-    assert not firing(alert, case.quiet, case.after)
+@pytest.mark.parametrize(("alert", "description"), QUIET_CASES)
+def test_alert_is_quiet_in_further_case(is_firing, alert, description):
+    case = QUIET_CASES[alert, description]
+    assert not is_firing(alert, case.quiet, case.after)
 
 
 @pytest.mark.parametrize("alert", ALERTS)

@@ -1,4 +1,4 @@
-"""The configurations of Alertmanager: valid, routed by severity, and what they send."""
+"""Alertmanager's configurations are valid, route alerts by severity, and send notifications."""
 
 import json
 import re
@@ -58,17 +58,17 @@ def test_alert_is_routed_by_its_severity(monitoring_programs, alert):
 
 def test_inhibition_names_known_alerts():
     rules = yaml.safe_load(PRODUCTION.read_text())["inhibit_rules"]
-    named = set(re.findall(r"\bSink\w+", json.dumps(rules)))
-    assert named
-    assert named <= ALERTS.keys()
+    alerts = set(re.findall(r"\bSink\w+", json.dumps(rules)))
+    assert alerts
+    assert alerts <= ALERTS.keys()
 
 
-def test_secrets_are_in_files():
+def test_production_configuration_contains_no_secret():
     text = PRODUCTION.read_text()
     assert not re.search(r"password:|api_url:|https://", text)
 
 
-class Slack(BaseHTTPRequestHandler):
+class SlackHandler(BaseHTTPRequestHandler):
     received: Queue[str] = Queue()
 
     def do_POST(self):
@@ -80,7 +80,7 @@ class Slack(BaseHTTPRequestHandler):
         pass
 
 
-class Mail(socketserver.StreamRequestHandler):
+class MailHandler(socketserver.StreamRequestHandler):
     received: Queue[str] = Queue()
 
     def handle(self):
@@ -97,15 +97,15 @@ class Mail(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def slack():
-    yield from serve(HTTPServer(("127.0.0.1", 0), Slack))
+    yield from run_server(HTTPServer(("127.0.0.1", 0), SlackHandler))
 
 
 @pytest.fixture
 def mail():
-    yield from serve(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail))
+    yield from run_server(socketserver.ThreadingTCPServer(("127.0.0.1", 0), MailHandler))
 
 
-def serve(server: socketserver.BaseServer) -> Iterator[str]:
+def run_server(server: socketserver.BaseServer) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"127.0.0.1:{server.server_address[1]}"
@@ -116,18 +116,18 @@ def serve(server: socketserver.BaseServer) -> Iterator[str]:
 
 @pytest.fixture
 def alertmanager(monitoring_programs, supervisor, tmp_path, slack, mail):
-    """The configuration for a deployment with local receivers and no time to wait; its address."""
+    """The address of an Alertmanager with the production configuration and local receivers."""
     secret = tmp_path / "slack_url"
     secret.write_text(f"http://{slack}/hook")
     text = PRODUCTION.read_text()
-    for pattern, local in {
+    for pattern, replacement in {
         r"slack_api_url_file: .*": f"slack_api_url_file: {secret}",
         r"smtp_smarthost: .*": f"smtp_smarthost: {mail}",
         r" *smtp_auth_.*\n": "",
         r"smtp_require_tls: true": "smtp_require_tls: false",
         r"group_wait: 30s": "group_wait: 0s",
     }.items():
-        text, count = re.subn(pattern, local, text)
+        text, count = re.subn(pattern, replacement, text)
         assert count, pattern
     config = tmp_path / "alertmanager.yml"
     config.write_text(text)
@@ -144,7 +144,7 @@ def alertmanager(monitoring_programs, supervisor, tmp_path, slack, mail):
     return f"http://127.0.0.1:{port}"
 
 
-def send(alertmanager, severity):
+def send_alert(alertmanager, severity):
     alert = {
         "labels": {"alertname": "SinkLate", "mapping": "one", "severity": severity},
         "annotations": ANNOTATIONS,
@@ -158,13 +158,13 @@ def send(alertmanager, severity):
 
 
 def test_page_reaches_slack_and_mail(alertmanager):
-    send(alertmanager, "page")
-    for message in (Slack.received.get(timeout=30), Mail.received.get(timeout=30)):
+    send_alert(alertmanager, "page")
+    for message in (SlackHandler.received.get(timeout=30), MailHandler.received.get(timeout=30)):
         assert "FIRING SinkLate one" in message
         assert all(text in message for text in ANNOTATIONS.values())
 
 
 def test_ticket_reaches_mail_only(alertmanager):
-    send(alertmanager, "ticket")
-    assert ANNOTATIONS["summary"] in Mail.received.get(timeout=30)
-    assert Slack.received.empty()
+    send_alert(alertmanager, "ticket")
+    assert ANNOTATIONS["summary"] in MailHandler.received.get(timeout=30)
+    assert SlackHandler.received.empty()

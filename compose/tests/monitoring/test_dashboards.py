@@ -1,4 +1,4 @@
-"""The dashboards are those of dashboards.toml, and query what the code exports."""
+"""The dashboard files match dashboards.toml, and query only metrics that the code exports."""
 
 import sys
 from pathlib import Path
@@ -48,20 +48,20 @@ def test_panels_do_not_overlap():
     for name in dashboards.DASHBOARDS:
         cells = set()
         for model in dashboards.place(dashboards.panels(name)):
-            at = model["gridPos"]
+            grid = model["gridPos"]
             covered = {
                 (x, y)
-                for x in range(at["x"], at["x"] + at["w"])
-                for y in range(at["y"], at["y"] + at["h"])
+                for x in range(grid["x"], grid["x"] + grid["w"])
+                for y in range(grid["y"], grid["y"] + grid["h"])
             }
             assert not covered & cells
-            assert at["x"] + at["w"] <= 24
+            assert grid["x"] + grid["w"] <= 24
             cells |= covered
 
 
 def test_grafana_is_provisioned_with_the_mounted_folders():
     services = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())["services"]
-    mounts = [one.split(":")[:2] for one in services["grafana"]["volumes"]]
+    mounts = [volume.split(":")[:2] for volume in services["grafana"]["volumes"]]
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/sink-runner.yml").read_text())[
         "providers"
     ]

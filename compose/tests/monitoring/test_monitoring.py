@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager as parts of the stack."""
+"""The stack starts, restarts and stops Prometheus and Alertmanager."""
 
 import io
 import json
@@ -16,17 +16,20 @@ from sink_stack.progress import Reporter
 from sink_stack.stack import Stack
 
 ROOT = Path(__file__).parents[3]
-_NO_PROGRAM = Path("missing")
+_MISSING_PROGRAM = Path("missing")
 _NO_PROGRAMS = monitoring.Programs(
-    prometheus=_NO_PROGRAM, promtool=_NO_PROGRAM, alertmanager=_NO_PROGRAM, amtool=_NO_PROGRAM
+    prometheus=_MISSING_PROGRAM,
+    promtool=_MISSING_PROGRAM,
+    alertmanager=_MISSING_PROGRAM,
+    amtool=_MISSING_PROGRAM,
 )
 
 
 @pytest.fixture
 def make(home):
-    """A `Monitoring` of the home, on ports of its own."""
+    """Return a function that creates the monitoring services of the test's home on free ports."""
 
-    def made(programs=_NO_PROGRAMS, **changed):
+    def make_monitoring(programs=_NO_PROGRAMS, **changes):
         return Monitoring(
             **{
                 "layout": home,
@@ -34,42 +37,42 @@ def make(home):
                 "programs": programs,
                 "rules": ROOT / monitoring.RULES,
                 "alertmanager": ROOT / monitoring.FOLDER / "alertmanager.yml",
-                **changed,
+                **changes,
             }
         )
 
-    return made
+    return make_monitoring
 
 
 def eventually(read):
-    """What `read` returns once it is not empty."""
-    bound = time.monotonic() + 30
+    """Return the result of `read` once it is not empty."""
+    deadline = time.monotonic() + 30
     while not (found := read()):
-        assert time.monotonic() < bound
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
 
 
-def read(url):
+def read_data(url):
     with urllib.request.urlopen(url, timeout=5) as response:
         return json.load(response)["data"]
 
 
 def test_monitoring_runs_from_start_to_clean(home, supervisor, monitoring_programs, make):
-    made, printed = make(monitoring_programs), io.StringIO()
-    made.up(supervisor, Reporter(printed))
-    assert "prometheus is up at http://127.0.0.1:" in printed.getvalue()
-    groups = read(f"{made.url('prometheus')}/api/v1/rules")["groups"]
+    services, output = make(monitoring_programs), io.StringIO()
+    services.up(supervisor, Reporter(output))
+    assert "prometheus is up at http://127.0.0.1:" in output.getvalue()
+    groups = read_data(f"{services.url('prometheus')}/api/v1/rules")["groups"]
     assert groups[0]["file"] == str(ROOT / monitoring.RULES)
-    known = f"{made.url('prometheus')}/api/v1/alertmanagers"
-    (found,) = eventually(lambda: read(known)["activeAlertmanagers"])
-    assert found["url"].startswith(made.url("alertmanager"))
+    alertmanagers_url = f"{services.url('prometheus')}/api/v1/alertmanagers"
+    (found,) = eventually(lambda: read_data(alertmanagers_url)["activeAlertmanagers"])
+    assert found["url"].startswith(services.url("alertmanager"))
 
     pids = [supervisor.running(name).pid for name in monitoring.PARTS]
-    made.up(supervisor, Reporter(printed))
+    services.up(supervisor, Reporter(output))
     assert pids == [supervisor.running(name).pid for name in monitoring.PARTS]
 
-    stack = Stack(home, {}, Reporter(printed))
+    stack = Stack(home, {}, Reporter(output))
     parts = {part.name: part for part in status.parts(stack, stack.settings)}
     assert all(parts[name].up and parts[name].version for name in monitoring.PARTS)
     stack.clean()
@@ -87,7 +90,7 @@ def test_changed_configuration_restarts_prometheus(supervisor, monitoring_progra
     assert supervisor.running("prometheus").pid != before
 
 
-def test_invalid_rules_stop_the_start(supervisor, monitoring_programs, make, tmp_path):
+def test_start_fails_with_invalid_rules(supervisor, monitoring_programs, make, tmp_path):
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: one, rules: [{alert: A, expr: '('}]}]\n")
     with pytest.raises(PartDiedError, match="prometheus ended before it was ready"):

@@ -56,11 +56,11 @@ def things(postgres: Any, site: Any) -> Iterator[TargetHarness]:
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute(TABLE)
     site.plugin("things", MAPPING.format(database=name, secret=SECRET))
-    made = TargetHarness(
+    harness = TargetHarness(
         "things", dsn=postgres.dsn(name, role="sink_writer"), admin_dsn=postgres.dsn(name)
     )
-    yield made
-    made.close()
+    yield harness
+    harness.close()
 
 
 def thing(number: int = 1, **changes: Any) -> Sample:

@@ -37,7 +37,7 @@ def loaded(postgres):
         load = Load(warehouse=warehouse, citizen=citizen, people=People(7), rate=1)
         load.prepare()
         for _ in range(ACTIONS):
-            load.act()
+            load.run_action()
         yield load
 
 

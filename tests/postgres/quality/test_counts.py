@@ -57,18 +57,18 @@ class Sink(TargetHarness):
 
 @pytest.fixture
 def make(postgres, site, scratch, scratch_database: str) -> Iterator[Callable[..., Sink]]:
-    made: list[Sink] = []
+    sinks: list[Sink] = []
 
     def make(ddl: str = "id int PRIMARY KEY, score int CHECK (score <> 7), level text") -> Sink:
         scratch.table(ddl)
         name = f"people-{scratch.schema.replace('_', '-')}"
         site.plugin(name, CODE.format(schema=scratch.schema))
         options = {"dsn": scratch.dsn, "admin_dsn": postgres.dsn(scratch_database)}
-        made.append(Sink(name, **options))
-        return made[-1]
+        sinks.append(Sink(name, **options))
+        return sinks[-1]
 
     yield make
-    for sink in made:
+    for sink in sinks:
         sink.close()
 
 

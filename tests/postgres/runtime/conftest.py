@@ -218,7 +218,7 @@ class HookRecorder:
 
 
 class RunningWorker(threading.Thread):
-    """A worker in a thread, stopped when the block is left; `error` is what it ended with."""
+    """A worker in a thread, stopped when the block is left; `error` is the exception it raised."""
 
     def __init__(self, worker: Worker, stop: threading.Event) -> None:
         super().__init__()

@@ -63,8 +63,8 @@ def test_rebalances_neither_lose_nor_repeat_rows(harness: Any, seed: int) -> Non
         for number in range(120):
             harness.broker.send(rng.randrange(4), number)
             if number % 6 == 0:
-                mine = {p for p in range(4) if rng.random() < 0.5}
-                harness.broker.assign(one=mine, two={0, 1, 2, 3} - mine)
+                first_partitions = {p for p in range(4) if rng.random() < 0.5}
+                harness.broker.assign(one=first_partitions, two={0, 1, 2, 3} - first_partitions)
                 time.sleep(0.02)
         harness.wait_for(list(range(120)))
         assert (one.error, two.error) == (None, None)

@@ -62,7 +62,7 @@ def admin(postgres: Any) -> Iterator[Any]:
     with psycopg.connect(postgres.dsn(name), autocommit=True) as connection:
         if connection.info.server_version < 170000:
             connection.execute(b"SET check_function_bodies = off")
-        typed.create(connection)
+        typed.create_tables(connection)
         connection.execute(b"SET TimeZone = 'UTC'; SET search_path = typed, public")
         yield connection
 

@@ -36,7 +36,7 @@ def database(postgres) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]
     """Sessions of the administrator and of a batch reader, in a database with all types."""
     name = postgres.fresh_database("smart_warehouse")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
-        typed.create(admin)
+        typed.create_tables(admin)
         admin.execute(b"SET TimeZone = 'UTC'; SET search_path = typed, public")
         reader = open_source(postgres.dsn(name), "test")
         yield admin, reader
@@ -51,7 +51,7 @@ def both(request, database) -> tuple[Rows, Rows]:
     columns = typed_columns(admin, group)
     for number, texts in recording.texts.items():
         known = {n: t for n, t in texts.items() if t is not None and is_known(admin, n, t)}
-        admin.execute(typed.insert(group, number, known).encode())
+        admin.execute(typed.insert_statement(group, number, known).encode())
     row_format = RowFormat(f"north.typed.{group}", {name: c.pg for name, c in columns.items()})
     head = row_format.head(1, datetime(2024, 1, 1))  # noqa: DTZ001 - columns have naive times
     query = f"COPY (SELECT {row_format.select} FROM typed.{group} r ORDER BY id) TO STDOUT"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ...support import typed_tables as typed
 from ...support.type_shapes import domains, literal_sql, shaped_literal
 from ...support.typed_tables import TypedColumn
-from .model import Case, mapping
+from .model import Case, plugin_code
 from .order import SNAPSHOT_SIGNAL
 
 SCHEMA = "matrix"
@@ -39,7 +39,7 @@ def _case(group: str, number: int, columns: Sequence[TypedColumn]) -> Case:
         target=ddl,
         tables=[table],
         mappings={
-            table.replace("_", "-"): mapping(table, ("id", *names), schema=SCHEMA),
+            table.replace("_", "-"): plugin_code(table, ("id", *names), schema=SCHEMA),
         },
         steps=[
             [*_inserts(name, columns), *_equal_value_inserts(name, columns)],

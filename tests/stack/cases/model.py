@@ -65,7 +65,7 @@ class Case:
         }
 
 
-def mapping(
+def plugin_code(
     table: str,
     columns: Sequence[str],
     *,
@@ -117,7 +117,7 @@ def case(
             *_with_table(target_after, qualified),
         ],
         tables=[table],
-        mappings={name: mapping(table, columns, key=key, conflict=conflict, more=more)},
+        mappings={name: plugin_code(table, columns, key=key, conflict=conflict, more=more)},
         steps=[_with_table(step, qualified) for step in steps],
         show=show or f"SELECT {selected} FROM {qualified} ORDER BY {', '.join(key)}",
         **fields,  # type: ignore[arg-type] - names and values of fields of Case

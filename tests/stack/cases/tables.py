@@ -1,6 +1,6 @@
 """Cases of tables, keys, names and privileges that PostgreSQL allows."""
 
-from .model import Case, case, mapping
+from .model import Case, case, plugin_code
 
 _PARTITIONED = (
     (
@@ -90,7 +90,7 @@ TABLES: tuple[Case, ...] = (
         ],
         tables=["partitioned"],
         mappings={
-            "partitioned": mapping("partitioned", ("id", "region", "v"), key=("id", "region"))
+            "partitioned": plugin_code("partitioned", ("id", "region", "v"), key=("id", "region"))
         },
         steps=[
             ["INSERT INTO cases.partitioned VALUES (1, 'n', 'a'), (2, 's', 'b')"],
@@ -132,8 +132,8 @@ TABLES: tuple[Case, ...] = (
         ],
         tables=["fk_parent", "fk_child"],
         mappings={
-            "fk-parent": mapping("fk_parent", ("id", "label")),
-            "fk-child": mapping("fk_child", ("id", "parent", "v")),
+            "fk-parent": plugin_code("fk_parent", ("id", "label")),
+            "fk-child": plugin_code("fk_child", ("id", "parent", "v")),
         },
         steps=[
             [
@@ -166,7 +166,7 @@ TABLES: tuple[Case, ...] = (
         source=['CREATE TABLE cases."Order Items" (id int PRIMARY KEY, "orderNo" text)'],
         target=['CREATE TABLE cases."Order Items" (id int PRIMARY KEY, "orderNo" text)'],
         tables=['"Order Items"'],
-        mappings={"mixed-names": mapping("Order Items", ("id", "orderNo"))},
+        mappings={"mixed-names": plugin_code("Order Items", ("id", "orderNo"))},
         steps=[["INSERT INTO cases.\"Order Items\" VALUES (1, 'n-1')"]],
         show='SELECT id, "orderNo" FROM cases."Order Items" ORDER BY 1',
     ),
@@ -175,7 +175,7 @@ TABLES: tuple[Case, ...] = (
         source=['CREATE TABLE cases.two_alike (id int PRIMARY KEY, "a-b" text, a_b text)'],
         target=["CREATE TABLE cases.two_alike (id int PRIMARY KEY, a_b text)"],
         tables=["two_alike"],
-        mappings={"two-alike": mapping("two_alike", ("id", "a_b"))},
+        mappings={"two-alike": plugin_code("two_alike", ("id", "a_b"))},
         steps=[["INSERT INTO cases.two_alike VALUES (1, 'minus', 'under')"]],
         show="SELECT id, a_b FROM cases.two_alike ORDER BY 1",
     ),
@@ -194,7 +194,7 @@ TABLES: tuple[Case, ...] = (
             )
         ],
         tables=['"odd$columns"'],
-        mappings={"odd-columns": mapping("odd$columns", ("id", "a b", "ä", "1st", "a.b"))},
+        mappings={"odd-columns": plugin_code("odd$columns", ("id", "a b", "ä", "1st", "a.b"))},
         steps=[["INSERT INTO cases.\"odd$columns\" VALUES (1, 'blank', 'umlaut', 1, 'dot')"]],
         show='SELECT id, "a b", "ä", "1st", "a.b" FROM cases."odd$columns" ORDER BY 1',
     ),

@@ -40,8 +40,8 @@ def test_case_ends_with_expected_rows(case_run: CaseRun, case: Case) -> None:
             assert rows == [*case.rows]
         return
     wait_for_expected_rows(case_run, case)
-    found = find_differences(case_run, case)
-    assert not found, "\n".join(f"{name}: {one!r:.400}" for name, one in found)
+    differences = find_differences(case_run, case)
+    assert not differences, "\n".join(f"{name}: {one!r:.400}" for name, one in differences)
     messages = case_run.dead_letters(case)
     assert [word for word in case.dead_letters if not any(word in one for one in messages)] == []
 

@@ -1,4 +1,4 @@
-"""A gateway in front of the real registry, with TLS and a login of its own."""
+"""A gateway in front of the real registry, with separate TLS certificates and logins."""
 
 import base64
 import contextlib

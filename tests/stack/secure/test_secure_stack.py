@@ -31,12 +31,12 @@ def scenario(stack: SecureStack, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def matching(scenario: Scenario) -> Scenario:
     """The scenario with matching targets; the second runner uses the other Kafka client."""
-    warehouse_changes.initial_schemes(scenario.data)
+    warehouse_changes.insert_initial_schemes(scenario.data)
     with scenario.deployment.runner():
         scenario.deployment.apply_all(SETTLE_SECONDS)
     with scenario.deployment.runner():
-        warehouse_changes.first_changes(scenario.data)
-        portal_changes.first_changes(scenario.data)
+        warehouse_changes.make_first_changes(scenario.data)
+        portal_changes.make_first_changes(scenario.data)
         assert_targets_match(scenario, "the first changes", full=BATCHES)
     return scenario
 
