@@ -1,4 +1,4 @@
-"""A shop as an example: the event of an order may arrive before the row of its customer."""
+"""A shop whose orders may arrive before the customers that they refer to."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Deferred events are tried again in portions of bounded size."""
+"""A retry reads deferred events in portions of bounded size."""
 
 from typing import Any
 

@@ -84,7 +84,7 @@ def test_change_without_capture_is_pending(people) -> None:
 
 
 def real_marker(pair, ends: dict[int, int]):
-    """Return a maker of real log markers that read these log ends instead of Kafka's."""
+    """Return a function that creates real log markers, with these log ends instead of Kafka's."""
 
     def make(batch, _config, sessions):
         source, target = sessions

@@ -129,7 +129,7 @@ def test_extra_rows_need_unchanged_key_columns(stock, site) -> None:
 
 
 def test_incremental_run_reads_changed_rows(stock) -> None:
-    """A run with a difference does not move the start of the next run; a lookup has no digests."""
+    """A run with a difference does not move the start of the next; a lookup prevents digests."""
     add = "INSERT INTO stock VALUES ('a', %s, '2020-01-01', 1)"
     fill(stock, {("a", 1): 1, ("a", 2): 2}, {("a", 1): ("1 day", 1), ("a", 2): ("1 day", 2)})
     assert stock.reconcile("stock", full=False).counts["read"] == 2

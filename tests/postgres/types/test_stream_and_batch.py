@@ -99,7 +99,7 @@ def printed_text(admin: psycopg.Connection, name: str, number: int) -> str | Non
 
 
 def stage_after_hook(source: SourceColumn, value: Any) -> set[Any]:
-    """Return what is staged for a text column after an empty hook; nothing if it is refused."""
+    """Return the values staged for a text column after a hook; none if the value is refused."""
     plan = RowPlan([TargetColumn(Column(source.name), "text", "text")], [source])
     try:
         return set(plan.finish(plan.typed((value,))))

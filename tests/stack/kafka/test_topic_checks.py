@@ -1,4 +1,4 @@
-"""The checks of a topic on the real Kafka."""
+"""The checks of a topic's settings and identity, on a real broker."""
 
 from collections.abc import Callable
 from functools import partial
