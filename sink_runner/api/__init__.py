@@ -1,5 +1,5 @@
-"""The HTTP service: events to publish and masked queries, for the routes that plugins declare.
+"""The HTTP service of `sink-runner api`: routes of plugins that publish events or answer queries.
 
-A process of its own (`sink-runner api`), used by no other package.  It writes no table of either
-database: an accepted event is in Kafka, as Debezium would write it, before the caller is answered.
+No other package imports it.  It writes no source or target table: an accepted event is in Kafka,
+encoded as by Debezium, before the caller gets the response.
 """

@@ -13,26 +13,26 @@ from ..errors import ConfigError
 
 MIN_SECRET_LENGTH = 32
 _PREFIX = "sink_"
-_FORM = "hmac-sha256:"
+_HASH_PREFIX = "hmac-sha256:"
 
 
 def new_key() -> str:
-    """Return a new key; scanners of leaked secrets find it by the prefix."""
+    """Return a new key, with a prefix that secret scanners can find."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_key(secret: str, key: str) -> str:
-    """Return what the configuration stores of a key."""
-    return _FORM + digest(secret, b"api-key", key.encode()).hex()
+    """Return the keyed hash of a key, which the configuration stores."""
+    return _HASH_PREFIX + digest(secret, b"api-key", key.encode()).hex()
 
 
 def digest(secret: str, purpose: bytes, *parts: bytes) -> bytes:
-    """Return a keyed hash of the parts; that of another purpose is a different one."""
+    """Return a keyed hash of the parts, different for each purpose."""
     message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose, *parts))
     return hmac.digest(secret.encode(), message, "sha256")
 
 
 def check_secret(secret: str) -> None:
-    """Raise ConfigError where the secret is missing or short enough to guess."""
+    """Raise ConfigError if the secret is missing or short enough to guess."""
     if len(secret) < MIN_SECRET_LENGTH:
         raise ConfigError(f"api.secret has less than {MIN_SECRET_LENGTH} characters")

@@ -37,7 +37,7 @@ _SECURITY = {
 
 
 def create_app(services: Services) -> FastAPI:
-    """Return the application; its connections open when it starts and close when it stops."""
+    """Return the application, which opens its connections at start and closes them at stop."""
     readiness = Readiness(services.parts)
 
     @asynccontextmanager
@@ -75,7 +75,7 @@ def create_app(services: Services) -> FastAPI:
 def _add_unprotected(app: FastAPI, readiness: Readiness) -> None:
     """Add the health endpoints and the documentation, which need no credentials.
 
-    The documents are encoded once, so that anonymous requests cost little.
+    The documents are encoded once, because anonymous callers may request them without limit.
     """
 
     @cache

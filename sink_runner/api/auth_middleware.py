@@ -1,4 +1,4 @@
-"""Checks each request under /v1/ before its body is parsed: credentials, rate and size."""
+"""Check credentials, rate and size of each request under /v1/ before its body is parsed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .rate_limits import RateLimit
 
 PROTECTED = "/v1/"
 _TOKEN_THREADS = 4
-"""Threads that verify tokens: they may wait for the issuer, so they are not those of the routes."""
+"""Threads that verify tokens, separate from those of the routes because they may wait for the
+issuer."""
 
 
 class AuthMiddleware:
-    """ASGI middleware, because FastAPI parses the body before it authenticates the caller."""
+    """Authenticates and limits callers, in middleware because FastAPI parses the body first."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class AuthMiddleware:
         self._rates = rates
         self._byte_rates = byte_rates
         self._token_threads = CapacityLimiter(_TOKEN_THREADS)
-        self._max = max_body_bytes
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PROTECTED):
@@ -64,7 +65,7 @@ class AuthMiddleware:
                 raise unauthorized("send one credential, once")
 
     async def _read_body(self, caller: Caller, headers: Headers, receive: Receive) -> bytes:
-        """Read the body; refuse it by its Content-Length, and again by the bytes received."""
+        """Read the body; check its size by Content-Length first, then by the bytes received."""
         length = headers.get("content-length", "")
         charged = self._charge(caller, 0, int(length)) if length.isdecimal() else 0
         parts, size, more = [], 0, True
@@ -80,16 +81,16 @@ class AuthMiddleware:
         return b"".join(parts)
 
     def _charge(self, caller: Caller, charged: int, size: int) -> int:
-        """Take the bytes beyond `charged` from the caller's rate; return how many are charged."""
-        if size > self._max:
-            raise too_large(f"a request has at most {self._max} bytes")
+        """Take the bytes beyond `charged` from the caller's rate limit; return the new total."""
+        if size > self._max_body_bytes:
+            raise too_large(f"a request has at most {self._max_body_bytes} bytes")
         if size > charged:
             self._byte_rates.take(caller.name, size - charged)
         return max(size, charged)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body again, which has been read."""
+    """Return a `receive` that returns the body, which has been read already."""
     bodies = [body]
 
     async def replay() -> Message:
@@ -101,7 +102,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _without_caching(send: Send) -> Send:
-    """Return a `send` that forbids caches to store the response: it is for one caller."""
+    """Return a `send` that adds Cache-Control: no-store, because responses depend on the caller."""
 
     async def send_uncached(message: Message) -> None:
         if message["type"] == "http.response.start":

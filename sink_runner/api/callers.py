@@ -1,4 +1,4 @@
-"""Finds the configured client of an API key or a bearer token."""
+"""Find the configured client of an API key or a bearer token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Callers:
         self._secret = api.secret
         self._tokens = tokens
         self._claim = api.oauth.caller_claim if api.oauth else ""
-        # Keyed hashes, so that the time of a look-up reveals nothing about a key.
+        # By keyed hash, so that the time of a dictionary look-up reveals nothing about a key.
         self._by_hash = {
             client.key_hash: (name, client)
             for name, client in api.clients.items()
@@ -48,7 +48,7 @@ class Callers:
         found = self._by_hash.get(hash_key(self._secret, key))
         if found is None:
             raise unauthorized("the API key is not known")
-        return _caller(*found, found[1].scopes)
+        return _make_caller(*found, found[1].scopes)
 
     def by_token(self, authorization: str) -> Caller:
         """Return the caller; may block while the issuer's keys are fetched."""
@@ -59,10 +59,10 @@ class Callers:
         found = self._by_subject.get(str(claims.get(self._claim, "")))
         if found is None:
             raise forbidden("the token is valid, but its subject is not a client of this service")
-        return _caller(*found, _scopes(claims))
+        return _make_caller(*found, _read_scopes(claims))
 
 
-def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
+def _read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
     """Return the names in `scope` (RFC 9068) or `scp` (older issuers): a text or a list."""
     found: set[str] = set()
     for claim in (claims.get("scope"), claims.get("scp")):
@@ -72,5 +72,5 @@ def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _caller(name: str, client: Client, scopes: Iterable[str]) -> Caller:
+def _make_caller(name: str, client: Client, scopes: Iterable[str]) -> Caller:
     return Caller(name=name, scopes=frozenset(client.scopes) & set(scopes), group=client.group)

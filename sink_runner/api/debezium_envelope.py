@@ -1,8 +1,8 @@
-"""Encodes an event as Debezium encodes a captured row: Confluent's framing, Avro, envelope.
+"""Encode an event as Debezium encodes a captured row: Confluent's framing, Avro, envelope.
 
-The schemas are character for character those of Debezium for the same table, so the registry gives
-them the same ids.  The key depends on that: its bytes include the id and decide the partition, and
-all changes of a row must be in one partition.
+The schemas equal those of Debezium for the same table in every character, so the registry gives
+them the same ids.  This matters for keys: their bytes contain the id and determine the partition,
+and all changes of a row must be in one partition.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def key_schema(table: Table, column: CapturedColumn) -> str:
 def value_schema(
     table: Table, columns: Sequence[CapturedColumn], placeholder: str | None = None
 ) -> str:
-    """Return the schema of an event; `placeholder` is the parameter that our transform adds."""
+    """Return the schema of an event; `placeholder` is the parameter that DropDefaults.java adds."""
     parameters = {"connect.parameters": {PLACEHOLDER: placeholder}} if placeholder else {}
     row = {
         "type": "record",
@@ -99,7 +99,7 @@ def value_schema(
 
 
 def envelope(table: Table, row: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return an insert of `row` at this moment.  It has no log position, so only times order it."""
+    """Return the event of an insert now.  It has no log position, so only its time orders it."""
     now = time.time_ns()
     times = {"ts_ms": now // 1_000_000, "ts_us": now // 1_000, "ts_ns": now}
     source = {

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated request gets the first answer and publishes nothing."""
+"""Idempotency keys: a repeated request gets the first response and publishes nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .api_keys import digest
 from .problems import ProblemError, unavailable
 from .responses import Accepted
 
-_UNSETTLED_SECONDS = 30.0
-"""A claim that is this much older than publishing may take belongs to a process that died."""
+_CLAIM_GRACE_SECONDS = 30.0
+"""Added to the time that publishing may take: after that, a claim is from a crashed process."""
 _PURGE_SECONDS = 60.0
 
-# A key can be claimed if it is unknown, has expired, or was claimed by a process that died.
+# A key can be claimed if it is unknown, has expired, or was claimed by a process that crashed.
 _CLAIM = """
 INSERT INTO sink.api_request AS r (request, content) VALUES (%(request)s, %(content)s)
 ON CONFLICT (request) DO UPDATE
@@ -61,7 +61,7 @@ class IdempotencyStore:
         self._pool = pool
         self._secret = secret
         self._keep = keep
-        self._unsettled = timedelta(seconds=delivery_seconds + _UNSETTLED_SECONDS)
+        self._claim_timeout = timedelta(seconds=delivery_seconds + _CLAIM_GRACE_SECONDS)
         self._lock = threading.Lock()
         self._created = False
         self._purged = -float("inf")
@@ -97,11 +97,11 @@ class IdempotencyStore:
         return accepted
 
     def _claim(self, name: bytes, content: bytes) -> list[list[int]] | None:
-        """Claim the key and return None, or return the places of the first request's events."""
+        """Claim the key and return None, or return partition and offset of the first events."""
         values = {"request": name, "content": content, "keep": self._keep}
-        values["unsettled"] = self._unsettled
+        values["unsettled"] = self._claim_timeout
         with self._pool.connection() as connection:
-            self._maintain(connection)
+            self._migrate_and_purge(connection)
             if connection.execute(_CLAIM, values).fetchone():
                 return None
             found = connection.execute(_FIND, (name,)).fetchone()
@@ -121,7 +121,7 @@ class IdempotencyStore:
         places: list[list[int]] = found[1]
         return places
 
-    def _maintain(self, connection: psycopg.Connection) -> None:
+    def _migrate_and_purge(self, connection: psycopg.Connection) -> None:
         with self._lock:
             if not self._created:
                 migrate(connection)

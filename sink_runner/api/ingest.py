@@ -1,4 +1,4 @@
-"""Accepts events: encodes all of a request, publishes them, returns where they are in Kafka."""
+"""Accept events: encode all of a request, publish them, return their offsets in Kafka."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 
 class EventIngest:
-    """Publishes valid items; threads share it."""
+    """Publishes valid items; thread-safe."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class EventIngest:
         *,
         placeholder_of: Callable[[str], str | None] = lambda _database: None,
     ) -> None:
-        """`placeholder_of` returns the placeholder that Debezium's schemas of a database name."""
+        """`placeholder_of` returns the placeholder in Debezium's schemas of a database, or None."""
         self._api = api
         self._subjects = subjects
         self._publisher = publisher
@@ -46,10 +46,10 @@ class EventIngest:
         self._version = version("sink-runner")
 
     def accept(self, route: EventRoute, items: Sequence[Any], *, pointer: str) -> list[Accepted]:
-        """Publish the items and return when all are durable.
+        """Publish the items; return after every replica has stored them.
 
-        Raises ProblemError.  `pointer` is the JSON pointer of an item in the request, for errors;
-        `{}` in it stands for the item's number.
+        Raises ProblemError.  `pointer` is the JSON pointer of an item for errors; it may contain
+        `{}` for the item's number.
         """
         topic = Table.parse(route.table).topic
         rows = [
@@ -69,10 +69,10 @@ class EventIngest:
         ]
 
     def _encode(self, route: EventRoute, rows: Sequence[Row]) -> list[tuple[bytes, bytes]]:
-        """Return keys and values.  All are encoded before the first is published."""
+        """Return keys and values: all are encoded before the first is published."""
         table, key = Table.parse(route.table), route.columns[0]
         try:
-            # Debezium may have registered the newest key schema; its id is in every key.
+            # Debezium may have registered the newest key schema: use its id, which keys contain.
             key_id, key_text = self._subjects.find_newest(
                 f"{table.topic}-key", key_schema(table, key)
             )
@@ -92,7 +92,7 @@ class EventIngest:
         return records
 
     def _check_times(self, route: EventRoute, rows: Sequence[Row], pointer: str) -> None:
-        """Refuse times in the future: such a row would win over every newer one until then."""
+        """Refuse times in the future: until then, such a row would win over every newer one."""
         latest = datetime.now(UTC) + timedelta(seconds=self._api.max_ahead_seconds)
         name = next((one.name for one in route.columns if one.kind == "timestamp"), None)
         late = [

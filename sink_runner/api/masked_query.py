@@ -1,7 +1,7 @@
 """Queries of a database, masked for the caller's group.
 
-PostgreSQL reports the table column of each result column, whatever alias the query gives it.  An
-expression comes from no column, so it has no policy and the query is refused.
+PostgreSQL reports the table column of each result column, even if the query renames it.  An
+expression has no table column and so no policy: a query that selects one is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ColumnMasks = tuple[tuple[str, MaskFunction | None], ...]
 
 
 class MaskedQuery:
-    """One query; its masks are determined once for each group and version of the policies."""
+    """One query, with masks that are cached for each group until the policies change."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class MaskedQuery:
         self._pool = pool
         self._lock = threading.Lock()
         self._columns: dict[str, Origin] = {}
-        self._categories: dict[str, str] = {}
+        self._type_categories: dict[str, str] = {}
         self._masks: dict[str, tuple[Policies, ColumnMasks]] = {}
 
     def rows(self, parameters: Mapping[str, Any], group: str) -> list[dict[str, Any]]:
-        """Return the rows, masked for `group`; ProblemError where a policy is missing."""
+        """Return the rows, masked for `group`.  Raises ProblemError if a policy is missing."""
         try:
             with self._pool.connection() as connection:
                 cursor = connection.cursor()
@@ -76,8 +76,8 @@ class MaskedQuery:
             raise forbidden("the caller belongs to no group of the masking policies")
         with self._lock:
             if not self._columns:
-                self._categories = _categories(connection, cursor)
-                self._columns = _origins(connection, cursor, self._database)
+                self._type_categories = _type_categories(connection, cursor)
+                self._columns = _read_origins(connection, cursor, self._database)
         try:
             principal = group_principal(group)
             decided = [
@@ -90,10 +90,10 @@ class MaskedQuery:
         return masks
 
     def _fit_type(self, name: str, mask: Mask | None) -> MaskFunction | None:
-        """Return a mask whose result has the column's type, else one that returns NULL."""
+        """Return the mask if its results have the column's type, else one that returns NULL."""
         if mask is None or mask.function is None:
             return None
-        match self._categories[name]:
+        match self._type_categories[name]:
             case "S" | "E":
                 return mask.function
             case "D" if mask.kind is MaskKind.DATE_SHOW_YEAR:
@@ -112,7 +112,7 @@ def _null_unless_same_class(mask: MaskFunction) -> MaskFunction:
     return masked_or_null
 
 
-def _origins(
+def _read_origins(
     connection: psycopg.Connection, cursor: psycopg.Cursor[Any], database: str
 ) -> dict[str, Origin]:
     """Return the table column of each result column."""
@@ -127,10 +127,10 @@ def _origins(
     }
 
 
-def _categories(connection: psycopg.Connection, cursor: psycopg.Cursor[Any]) -> dict[str, str]:
-    """Return the category of each column's type: that of pg_type, or `json`."""
+def _type_categories(connection: psycopg.Connection, cursor: psycopg.Cursor[Any]) -> dict[str, str]:
+    """Return the category of each column's type: pg_type.typcategory, or `json`."""
     columns = cursor.description or ()
-    types = [column.type_code for column in columns]  # of a domain, the base type
+    types = [column.type_code for column in columns]  # a domain is reported as its base type
     found: dict[int, str] = dict(connection.execute(_CATEGORIES, (types,)).fetchall())
     return {column.name: found[column.type_code] for column in columns}
 
@@ -143,18 +143,18 @@ def _mask_row(row: Sequence[Any], masks: ColumnMasks) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> Any:
-    """Return a value for JSON: a time without zone is UTC, NaN and Infinity are null."""
+    """Convert a value for JSON: a time without zone is UTC; NaN and Infinity become null."""
     convert = next((known for kind, known in _TO_JSON.items() if isinstance(value, kind)), str)
     return convert(value)
 
 
-def _number(value: Decimal | float) -> float | None:
+def _finite_or_none(value: Decimal | float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
 _TO_JSON: Mapping[type | tuple[type, ...], Callable[[Any], Any]] = {
     (type(None), bool, int, str): lambda value: value,
-    (Decimal, float): _number,
+    (Decimal, float): _finite_or_none,
     list: lambda items: [to_json(item) for item in items],
     dict: lambda members: {name: to_json(value) for name, value in members.items()},
     bytes: lambda octets: "\\x" + octets.hex(),

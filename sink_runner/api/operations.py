@@ -1,4 +1,4 @@
-"""Makes the operations of FastAPI from the routes of the plugins."""
+"""Build FastAPI's operations from the routes of the plugins."""
 
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
@@ -23,12 +23,12 @@ IdempotencyKey = Annotated[
         "as it was at first and published once.",
     ),
 ]
-_WRITE = documented(400, 401, 403, 409, 413, 422, 429, 503)
-_READ = documented(401, 403, 404, 422, 429, 503)
+_WRITE_ERRORS = documented(400, 401, 403, 409, 413, 422, 429, 503)
+_READ_ERRORS = documented(401, 403, 404, 422, 429, 503)
 
 
 def require_scope(scope: str) -> Callable[[Request], Caller]:
-    """Return a dependency: the authenticated caller, refused with 403 without the scope."""
+    """Return a FastAPI dependency for the caller, which answers 403 without the scope."""
 
     def caller(request: Request) -> Caller:
         authenticated: Caller = request.scope["state"]["caller"]
@@ -67,10 +67,10 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
     @router.post(
         f"/{route.name}",
         status_code=202,
-        responses=_WRITE,
+        responses=_WRITE_ERRORS,
         operation_id=f"post_{one}",
         summary=f"Accept one {one}",
-        description=_ACCEPTED.format(one=one, scope=route.scope),
+        description=_EVENT_NOTE.format(one=one, scope=route.scope),
     )
     def single(
         request: Request,
@@ -84,10 +84,10 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
     @router.post(
         f"/{route.name}/bulk",
         status_code=202,
-        responses=_WRITE,
+        responses=_WRITE_ERRORS,
         operation_id=f"post_{name}",
         summary=f"Accept many {name}",
-        description=_ACCEPTED.format(one=one, scope=route.scope) + _ALL.format(name=name),
+        description=_EVENT_NOTE.format(one=one, scope=route.scope) + _BULK_NOTE.format(name=name),
     )
     def bulk(
         request: Request,
@@ -114,16 +114,16 @@ def reads(services: Services) -> APIRouter:
     for route in services.routes.queries:
         router.get(
             route.path,
-            responses=_READ,
+            responses=_READ_ERRORS,
             operation_id=f"get_{route.name}",
             summary=route.summary,
             description=f"{route.description} Scope `{route.scope}`.".strip(),
-        )(_read(services, route))
+        )(_make_handler(services, route))
     return router
 
 
-def _read(services: Services, route: QueryRoute) -> Callable[..., Any]:
-    """Return the handler of a route, with the signature from which FastAPI takes its parameters."""
+def _make_handler(services: Services, route: QueryRoute) -> Callable[..., Any]:
+    """Return the handler of a route; FastAPI reads the parameters from its signature."""
     query = services.queries[route.name]
 
     def read(caller: Caller, **parameters: Any) -> Any:
@@ -133,27 +133,27 @@ def _read(services: Services, route: QueryRoute) -> Callable[..., Any]:
         return route.model.model_validate(route.answer(parameters, rows))
 
     allowed = Annotated[Caller, Depends(require_scope(route.scope))]
-    taken = [
+    declared = [
         *(
-            Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path(one))
+            Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path_annotation(one))
             for one in route.parameters
         ),
         Parameter("caller", Parameter.KEYWORD_ONLY, annotation=allowed),
     ]
-    read.__signature__ = Signature(taken, return_annotation=route.model)  # type: ignore[attr-defined]
+    read.__signature__ = Signature(declared, return_annotation=route.model)  # type: ignore[attr-defined]
     return read
 
 
-def _path(parameter: PathParameter) -> Any:
+def _path_annotation(parameter: PathParameter) -> Any:
     examples = None if parameter.example is None else [parameter.example]
     return Annotated[parameter.type, Path(description=parameter.description, examples=examples)]
 
 
-_ACCEPTED = """\
+_EVENT_NOTE = """\
 The answer comes when the {one} is durable: confirmed by every replica of Kafka, in the topic of
 the table that it belongs to. From there it goes the way of any change of that table.
 Scope `{scope}`."""
-_ALL = """
+_BULK_NOTE = """
 
 One item that is wrong refuses all of them. If Kafka fails in the midst of it, the answer is 503
 and `published` names the {name} that are durable all the same; sending all again is safe."""

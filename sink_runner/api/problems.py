@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457).  They never quote a value that was sent."""
+"""Errors as problem details (RFC 9457).  They never quote a value of the request."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ProblemError(Exception):
 
 
 def unavailable(what: str, *, seconds: float = 5, **more: Any) -> ProblemError:
-    """A dependency does not answer."""
+    """Return a 503 for a dependency that does not answer."""
     return ProblemError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",
@@ -114,7 +114,7 @@ def too_large(detail: str) -> ProblemError:
 
 
 def invalid(faults: Iterable[Mapping[str, str]]) -> ProblemError:
-    """A faulty request; the caller gets the first faults only."""
+    """Return a 422 with the first `MAX_ERRORS` faults of a request."""
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid",
@@ -179,7 +179,7 @@ def _fault(error: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pointer(location: Sequence[str | int], *, unknown: bool) -> str:
-    """Return a JSON pointer.  An unknown name is text of the caller, so `*` replaces it."""
+    """Return a JSON pointer.  `*` replaces an unknown name, because the caller chose its text."""
     parts = [*location[:-1], "*"] if unknown else [*location]
     return "".join(f"/{part}" for part in parts)
 
@@ -192,7 +192,7 @@ def _http(_request: Request, fault: Exception) -> Response:
 
 
 def _unexpected(_request: Request, _fault: Exception) -> Response:
-    """Starlette raises the exception again after the response, and the server logs its frames."""
+    """Answer 500; Starlette then raises the exception again, and the server logs its traceback."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return ProblemError(
         status, "internal", "the service failed and has logged the reason"

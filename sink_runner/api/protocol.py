@@ -12,22 +12,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 class LimitedProtocol(H11Protocol):
     """Closes connections beyond the limit, and those of slow clients.
 
-    A request must arrive within `request_seconds` of its first byte or of the connection.  Once the
-    client's window is full, it must accept the response within the same time.
+    A request must arrive within `request_seconds` of its first byte or of the connection.  If the
+    write buffer of a connection is full, the client must read it within the same time.
     """
 
     def __init__(
         self, *args: Any, request_seconds: float, max_connections: int, **options: Any
     ) -> None:
         super().__init__(*args, **options)
-        self._seconds = request_seconds
-        self._max = max_connections
+        self._request_seconds = request_seconds
+        self._max_open = max_connections
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._max:
-            structlog.get_logger().warning("api_connection_refused", connections=self._max)
+        if len(self.connections) > self._max_open:
+            structlog.get_logger().warning("api_connection_refused", connections=self._max_open)
             transport.abort()
         else:
             self._start_deadline("request")
@@ -57,7 +57,7 @@ class LimitedProtocol(H11Protocol):
     def _start_deadline(self, what: str) -> None:
         if what not in self._deadlines:
             end = self.transport.abort
-            self._deadlines[what] = self.loop.call_later(self._seconds, end)
+            self._deadlines[what] = self.loop.call_later(self._request_seconds, end)
 
     def _stop_deadline(self, what: str) -> None:
         if what in self._deadlines:

@@ -1,4 +1,4 @@
-"""Writes records to Kafka and reports which of them every replica has confirmed."""
+"""Write records to Kafka and report which of them every replica has confirmed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..kafka.broker_check import client_error, is_reachable
 from ..kafka.connection import KafkaConnection, open_client
 
 _CONNECT_SECONDS = 2.0
-_PAUSE_SECONDS = 1.0
-"""Pause between two attempts to connect: a thread that waits for Kafka serves no query."""
+_RECONNECT_SECONDS = 1.0
+"""Time between attempts to connect; requests fail at once until then, to keep threads free."""
 
 
 class RecordMetadata(NamedTuple):
@@ -30,7 +30,7 @@ class RecordMetadata(NamedTuple):
 
 
 class Publisher:
-    """One producer for all threads, created when it is first needed and again after a failure."""
+    """One producer for all threads, created at first use and again after a failure."""
 
     def __init__(
         self, connection: KafkaConnection, *, delivery_seconds: float, max_record_bytes: int
@@ -57,7 +57,7 @@ class Publisher:
             return [None] * len(records)
         futures: list[Any] = []
         for record in records:
-            # A refused send() has waited for its whole timeout, and the next would wait as long.
+            # A send() that fails has waited for its whole timeout, and the next would do so again.
             is_stuck = bool(futures) and futures[-1] is None
             futures.append(None if is_stuck else _send(producer, topic, *record))
         metadata = [_wait_for(future, deadline) for future in futures]
@@ -66,7 +66,7 @@ class Publisher:
         return metadata
 
     def answers(self) -> bool:
-        """Whether a broker answers now; the producer notices an outage only by a failed send."""
+        """Return whether a broker answers now; the producer itself detects only a failed send."""
         return is_reachable(self._connection, _CONNECT_SECONDS)
 
     def close(self) -> None:
@@ -82,19 +82,19 @@ class Publisher:
                 raise KafkaConnectionError
             if self._producer is None:
                 try:
-                    # A producer without a broker leaves its sockets to the garbage collector.
+                    # A producer that cannot connect leaves open sockets: check the broker first.
                     if not self.answers():
                         raise KafkaConnectionError
                     self._producer = self._create_producer()
                 except (KafkaError, SinkError) as fault:
-                    self._retry_at = time.monotonic() + _PAUSE_SECONDS
+                    self._retry_at = time.monotonic() + _RECONNECT_SECONDS
                     self._log_failure(fault)
                     raise
                 self._reason = ""
             return self._producer
 
     def _log_failure(self, fault: KafkaError | SinkError) -> None:
-        """Log each new reason once; a caller only gets a 503."""
+        """Log each new reason once: callers only get a 503."""
         found = client_error(self._connection, fault) if isinstance(fault, KafkaError) else fault
         if (reason := text_of(found)) != self._reason:
             structlog.get_logger().error("kafka_connection_failed", reason=reason)
@@ -118,13 +118,13 @@ class Publisher:
         return open_client(KafkaProducer, self._connection.for_kafka_python("producer", settings))
 
     def _discard(self, producer: Any) -> None:
-        """Replace a producer that gave up a record: its sequence numbers have a gap now."""
+        """Drop a producer that gave up a record: its sequence numbers have a gap."""
         with self._lock:
             if self._producer is not producer:
                 return
             self._producer = None
-            self._retry_at = time.monotonic() + _PAUSE_SECONDS
-        # Other threads may wait for their records, which are confirmed or given up first.
+            self._retry_at = time.monotonic() + _RECONNECT_SECONDS
+        # In a thread: close() waits for the records of other threads.
         threading.Thread(target=_close, args=(producer, 2 * self._seconds), daemon=True).start()
 
 

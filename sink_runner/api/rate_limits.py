@@ -12,7 +12,7 @@ from .problems import ProblemError
 
 
 class RateLimit:
-    """Permits each caller `burst` units at once and `rate` units a second in the long run."""
+    """Permits each caller bursts of `burst` units and an average of `rate` units a second."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, caller: str, amount: float = 1) -> None:
-        """Spend `amount`, at most the burst.  Raises ProblemError, and then spends nothing."""
+        """Spend `amount`, at most the burst, or raise ProblemError and spend nothing."""
         now = self._clock()
         with self._lock:
             tokens, updated = self._buckets.get(caller, (self._burst, now))

@@ -1,4 +1,4 @@
-"""Checks the dependencies, at most once a second and in a thread of its own."""
+"""Check the dependencies, at most once a second and in a separate thread."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-_KEEP_SECONDS = 1.0
+_CACHE_SECONDS = 1.0
 
 
 class Readiness:
-    """The endpoint needs no credentials, so its load must not reach dependencies or routes."""
+    """Checks and caches the state of the dependencies.
+
+    The endpoint needs no credentials, so its load must not reach dependencies or routes."""
 
     def __init__(self, parts: Mapping[str, Callable[[], bool]]) -> None:
         self._parts = parts
@@ -31,5 +33,5 @@ class Readiness:
 
     def _run_checks(self) -> dict[str, bool]:
         found = {name: answers() for name, answers in self._parts.items()}
-        self._valid_until = time.monotonic() + _KEEP_SECONDS
+        self._valid_until = time.monotonic() + _CACHE_SECONDS
         return found

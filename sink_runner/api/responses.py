@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class Accepted(BaseModel):
-    """Where an accepted event is: durable, and on its way."""
+    """The position of an accepted event in Kafka."""
 
     topic: str
     partition: int
@@ -14,6 +14,6 @@ class Accepted(BaseModel):
 
 
 class BulkAccepted(BaseModel):
-    """Where each event is, in the order of the request."""
+    """The position of each accepted event, in the order of the request."""
 
     accepted: list[Accepted]

@@ -1,4 +1,4 @@
-"""Collects the routes of the plugins that are on, and checks ``[api]`` against them."""
+"""Collect the routes of the plugins that are on, and check ``[api]`` against them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Routes:
 def collect_routes(apis: Iterable[HttpApi], settings: Api) -> Routes:
     """Return the routes, with the tables of `[api.tables]`.
 
-    Raises ConfigError for an unknown table or scope in the settings that resembles a known one.
-    Any other may belong to a plugin that is off.
+    Raises ConfigError for a route or scope in the settings that is unknown but resembles a known
+    one.  Other unknown names may belong to a plugin that is off.
     """
     apis = list(apis)
     routes = [route for api in apis for route in api.routes]

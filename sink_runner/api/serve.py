@@ -1,4 +1,4 @@
-"""Serves the API in this process until SIGTERM or Ctrl-C."""
+"""Serve the API in this process until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BACKLOG = 512
 
 
 class _Server(uvicorn.Server):
-    """Returns after a signal; uvicorn raises the signal again, so the exit code would not be 0."""
+    """Stops at a signal; uvicorn would raise it again, so the exit code would not be 0."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the routes share: settings, limits, and connections that open with the application."""
+"""The objects that the routes share: settings, limits and connections."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CONTROL_SESSIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Created once, used by all threads."""
+    """The shared objects, created once and used by all threads."""
 
     api: Api
     callers: Callers
@@ -47,9 +47,9 @@ class Services:
     ingest: EventIngest
     idempotency: IdempotencyStore
     queries: Mapping[str, MaskedQuery]
-    """By the names of their routes."""
+    """The queries by the names of their routes."""
     parts: Mapping[str, Callable[[], bool]]
-    """For each dependency, whether it answers now."""
+    """The check of each dependency, by name: whether it answers now."""
     pools: tuple[Pool, ...]
     publisher: Publisher
     subjects: Subjects
@@ -67,9 +67,9 @@ class Services:
 
 
 def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -> Services:
-    """Check the settings, connecting to nothing: the API starts while a dependency is down.
+    """Build the services without connecting, so that the API starts while a dependency is down.
 
-    Raises ConfigError.
+    Raises ConfigError for wrong settings.
     """
     api = config.api
     if api is None:
@@ -126,7 +126,7 @@ def _read_placeholder(config: Config, database: str) -> str | None:
 
 
 class _Session(psycopg.Connection[Any]):
-    """Raises a login error with its reason and remedy, which the pool logs."""
+    """Adds reason and remedy to a login error, because the pool logs only the error."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, dsn: Dsn, **options: Any) -> Self:  # type: ignore[override]
@@ -137,7 +137,7 @@ class _Session(psycopg.Connection[Any]):
 
 
 def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
-    dsn.conninfo()  # raises ConfigError here; the pool would log it only
+    dsn.conninfo()  # raises ConfigError now; the pool would only log it
     return ConnectionPool(
         dsn.conninfo,
         min_size=1,

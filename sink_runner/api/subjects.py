@@ -1,4 +1,4 @@
-"""Finds the ids of schemas in the registry, and registers new ones."""
+"""Find the ids of schemas in the registry, and register new ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..error_text import text_of
 from ..errors import RetriableError, SinkError
 from ..schema_registry.client import ConflictError, RegistryClient
 
-_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 
 
 class Subjects:
@@ -29,7 +29,7 @@ class Subjects:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = RegistryClient(settings)
-        self._keep = keep_seconds
+        self._keep_seconds = keep_seconds
         self._clock = clock
         self._cache: dict[tuple[str, str], tuple[float, int, str]] = {}
         self._reason = ""
@@ -37,16 +37,16 @@ class Subjects:
 
     def find_newest(self, subject: str, schema: str) -> tuple[int, str]:
         """Return id and text of the subject's newest schema; register `schema` if there is none."""
-        return self._cached(subject, "newest", lambda: self._newest(subject, schema))
+        return self._cached(subject, "newest", lambda: self._find_newest(subject, schema))
 
     def find_or_register(self, subject: str, schema: str) -> tuple[int, str]:
         """Return id and text of this schema; register it if it is new."""
         return self._cached(subject, schema, lambda: (self._register(subject, schema), schema))
 
     def answers(self) -> bool:
-        """Whether the registry answers now."""
+        """Return whether the registry answers now."""
         try:
-            self._ask("/schemas/types")
+            self._request("/schemas/types")
         except SinkError:
             return False
         return True
@@ -59,7 +59,7 @@ class Subjects:
     ) -> tuple[int, str]:
         with self._lock:
             known = self._cache.get((subject, what))
-        if known is not None and self._clock() - known[0] < self._keep:
+        if known is not None and self._clock() - known[0] < self._keep_seconds:
             return known[1], known[2]
         try:
             schema_id, schema = ask()
@@ -69,24 +69,24 @@ class Subjects:
             self._cache[subject, what] = (self._clock(), schema_id, schema)
         return schema_id, schema
 
-    def _newest(self, subject: str, schema: str) -> tuple[int, str]:
-        found = self._ask(f"/subjects/{subject}/versions/latest")
+    def _find_newest(self, subject: str, schema: str) -> tuple[int, str]:
+        found = self._request(f"/subjects/{subject}/versions/latest")
         if found is None:
             return self._register(subject, schema), schema
         return int(found["id"]), str(found["schema"])
 
     def _register(self, subject: str, schema: str) -> int:
         body = json.dumps({"schema": schema}).encode()
-        answer = self._ask(f"/subjects/{subject}/versions", body)
+        answer = self._request(f"/subjects/{subject}/versions", body)
         if answer is None:
             raise RetriableError("the schema registry refuses a schema")
         return int(answer["id"])
 
-    def _ask(self, path: str, body: bytes | None = None) -> Any:
-        """Return an answer's JSON; None if there is no such subject."""
+    def _request(self, path: str, body: bytes | None = None) -> Any:
+        """Return the JSON of a response; None if the subject does not exist."""
         method = "GET" if body is None else "POST"
         try:
-            found = self._client.ask(path, seconds=_SECONDS, method=method, body=body)
+            found = self._client.ask(path, seconds=_TIMEOUT_SECONDS, method=method, body=body)
         except ConflictError:
             raise
         except SinkError as fault:
@@ -96,7 +96,7 @@ class Subjects:
         return found
 
     def _log_failure(self, reason: str) -> None:
-        """Log each new reason once; a caller only gets a 503."""
+        """Log each new reason once: callers only get a 503."""
         if reason != self._reason:
             structlog.get_logger().error("schema_registry_failed", reason=reason)
         self._reason = reason

@@ -1,4 +1,4 @@
-"""Verifies bearer tokens: JWTs of one issuer, signed by one of its public keys."""
+"""Verify bearer tokens: JWTs of one issuer, signed with one of its keys."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..config.api import TokenIssuer
 from .problems import ProblemError, unauthorized, unavailable
 
 _OK = 200
-_SECONDS = 3.0
+_TIMEOUT_SECONDS = 3.0
 _MIN_FETCH_INTERVAL = 10.0
-"""Seconds between two fetches, so that tokens with unknown keys cannot flood the issuer."""
+"""Seconds between two fetches, so that tokens with unknown keys do not overload the issuer."""
 _MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
 _ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
@@ -33,11 +33,11 @@ class KeySource(Protocol):
     """Provides the issuer's keys."""
 
     def keys(self, *, refresh: bool) -> KeySet:
-        """Return the keys; `refresh` if a token names one that was not among them."""
+        """Return the keys; `refresh` is true after a token has named an unknown key."""
 
 
 class KeyFile:
-    """Reads the keys from a file, again after each change."""
+    """Reads the keys from a file, and again when the file changes."""
 
     def __init__(self, oauth: TokenIssuer) -> None:
         assert oauth.jwks_file is not None
@@ -55,13 +55,13 @@ class KeyFile:
 
 
 class KeyUrl:
-    """Fetches the keys from a URL, at most every ten seconds; keeps them through an outage."""
+    """Fetches the keys from a URL, at most every ten seconds; uses the last ones in an outage."""
 
     def __init__(self, oauth: TokenIssuer, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = oauth.jwks_url
         self._interval = oauth.refresh_seconds
         self._clock = clock
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(_SECONDS), retries=False)
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(_TIMEOUT_SECONDS), retries=False)
         self._lock = threading.Lock()
         self._keys: KeySet | None = None
         self._fetched_at = -float("inf")
@@ -120,7 +120,7 @@ class Tokens:
         return found.claims
 
     def _check_purpose(self, token: jwt.Token) -> None:
-        """Refuse an ID token: it is meant for the client, and proves no right to call an API."""
+        """Refuse an ID token, which is for the client and does not permit to call an API."""
         kind = str(token.header.get("typ", "JWT")).lower().removeprefix("application/")
         if kind not in self._types:
             raise unauthorized(
@@ -137,7 +137,7 @@ class Tokens:
 
 
 def _parse_keys(text: bytes) -> KeySet:
-    """Return the keys of a JSON Web Key Set without RSA keys that are too short."""
+    """Return the keys of a JSON Web Key Set, except RSA keys that are too short."""
     try:
         found = json.loads(text)["keys"]
         usable = [key for key in found if not _is_weak(key)]
@@ -151,7 +151,7 @@ def _parse_keys(text: bytes) -> KeySet:
 
 
 def _is_weak(key: Mapping[str, Any]) -> bool:
-    """Check before the import, which only warns."""
+    """Return whether an RSA key is too short: joserfc only warns of one."""
     if key["kty"] != "RSA":
         return False
     modulus = urlsafe_b64decode(key["n"] + "==")

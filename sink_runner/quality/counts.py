@@ -1,4 +1,4 @@
-"""Counts broken rules and used defaults, in the transaction of the batch."""
+"""Count broken rules and used defaults, in the transaction of the batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..model.dead_letter import DeadLetter
 from ..model.message import Message
 from ..model.quality_rules import DEFAULT
 
-# Sorted, so that two sessions lock rows in the same order.  The last statement of its transaction,
-# so that sessions wait for each other no longer than a commit takes.
+# Rows are sorted, so that two sessions lock them in the same order.  It is the last statement of
+# the batch's transaction, so that other sessions wait for the locks only as long as a commit takes.
 _ADD = """
 INSERT INTO sink.quality_count AS known (mapping, rule, column_name, day, rows)
 SELECT %s, rule, column_name, %s, rows

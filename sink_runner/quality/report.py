@@ -1,4 +1,4 @@
-"""Reads the quality report of a mapping: counts for each rule, dead letters, stale rows."""
+"""Read the quality report of a mapping: counts for each rule, dead letters, stale rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 
 FROM sink.dead_letter WHERE flow = %s
 """
 # The session's time zone is UTC, so columns without zone are compared as UTC.
-_STALE = "SELECT count(*) FILTER (WHERE {version} < now() - %s), count(*) FROM {table}"
+_COUNT_STALE = "SELECT count(*) FILTER (WHERE {version} < now() - %s), count(*) FROM {table}"
 _TIME_TYPES = ("date", "timestamp", "timestamptz")
 
 
@@ -38,7 +38,7 @@ class Count:
 
     rule: str
     column: str
-    """"" where the rule is about the whole row."""
+    """"" if the rule is about the whole row."""
     rows: int
     last: date
 
@@ -63,7 +63,7 @@ class Report:
     open_dead_letters: int
     waiting: int
     stale: Stale | None
-    """None where the target has no column with the time of a row's version."""
+    """None if the conflict rule has no version column, or it contains no time."""
 
     @property
     def broken(self) -> int:
@@ -87,24 +87,24 @@ def read_report(
         return Report(
             mapping=name,
             target=mapping.target,
-            counts=_counts(connection, name, days) if written else (),
+            counts=_read_counts(connection, name, days) if written else (),
             open_dead_letters=dead_letters[0] if dead_letters else 0,
             waiting=dead_letters[1] if dead_letters else 0,
-            stale=_stale(connection, mapping, stale_after),
+            stale=_count_stale(connection, mapping, stale_after),
         )
 
 
-def _counts(connection: Connection, name: str, days: int) -> tuple[Count, ...]:
+def _read_counts(connection: Connection, name: str, days: int) -> tuple[Count, ...]:
     return tuple(Count(*row) for row in connection.execute(_COUNTS, (name, days)).fetchall())
 
 
-def _stale(connection: Connection, mapping: TableMapping, days: float) -> Stale | None:
+def _count_stale(connection: Connection, mapping: TableMapping, days: float) -> Stale | None:
     version = mapping.conflict.version
     table = read_table(connection, mapping.target_table)
     column = None if version is None else table.columns.get(version)
     if column is None or not column.pg.is_builtin(*_TIME_TYPES):
         return None
-    query = _STALE.format(version=quoted(column.name), table=table.sql_name)
+    query = _COUNT_STALE.format(version=quoted(column.name), table=table.sql_name)
     found = connection.execute(query.encode(), (timedelta(days=days),)).fetchone()
     assert found is not None
     return Stale(column.name, days, *found)

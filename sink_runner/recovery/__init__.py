@@ -1,4 +1,4 @@
-"""Set the offsets of a database that was restored from a backup.
+"""Prepare the mappings of a database that was restored from a backup.
 
-Imports `writer`, `kafka` and what lies below; `sink-runner recover` uses it.
+Imports `writer`, `kafka` and the layers below them; the command `recover` uses it.
 """

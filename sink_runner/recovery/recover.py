@@ -31,24 +31,24 @@ class Finding:
 
     mapping: str
     writes: bool
-    """Whether it writes the restored database; otherwise it reads it."""
+    """Whether the mapping writes the restored database; otherwise it reads it."""
     unapplied: int = 0
-    """Records of the topic that are still to be applied."""
+    """Records of the topic that are not applied yet."""
     missing: int = 0
     """Records that Kafka has deleted before the target applied them."""
     batch: bool = False
-    """Whether only a full batch run finds which rows are gone or restored."""
+    """Whether only a full batch run finds the rows that were lost or restored."""
 
     @property
     def blocks(self) -> bool:
-        """Whether events of the lost log have to be applied first: later they would seem newer."""
+        """Whether events of the lost log must be applied first: later they would win as newer."""
         return not self.writes and self.unapplied > 0
 
 
 def find_mappings(database: str, plugins: Iterable[Plugin], config: Config) -> Iterator[Finding]:
     """Yield what each mapping needs; nothing is changed."""
-    for name, mapping, writes in _concerned(database, plugins):
-        left, lost = _records(name, mapping, config) if mapping.streaming else (0, 0)
+    for name, mapping, writes in _affected_mappings(database, plugins):
+        left, lost = _count_records(name, mapping, config) if mapping.streaming else (0, 0)
         batch = lost > 0 or (not writes and _needs_batch(mapping))
         yield Finding(mapping=name, writes=writes, unapplied=left, missing=lost, batch=batch)
 
@@ -58,7 +58,7 @@ def forget_positions(
 ) -> dict[str, Forgotten]:
     """Forget the positions of the lost log in all target databases."""
     found = {}
-    for name, mapping, writes in _concerned(database, plugins):
+    for name, mapping, writes in _affected_mappings(database, plugins):
         if writes or not mapping.streaming:  # a batch run detects the restore
             continue
         dsn = find_database(config.databases, mapping.target_table.database).dsn
@@ -71,7 +71,7 @@ def forget_positions(
     return found
 
 
-def _concerned(
+def _affected_mappings(
     database: str, plugins: Iterable[Plugin]
 ) -> Iterator[tuple[str, TableMapping, bool]]:
     for plugin in plugins:
@@ -90,7 +90,7 @@ def _needs_batch(mapping: TableMapping) -> bool:
     return not mapping.streaming or removes or compares_positions(mapping)
 
 
-def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
+def _count_records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
     kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
     topic, held = identify(kafka, topic_name), topic_bounds(kafka, topic_name)
     dsn = find_database(config.databases, mapping.target_table.database).dsn

@@ -1,4 +1,5 @@
-"""Purges expired rows of the runner's own tables, and erases the data of one person from them.
+"""Purge expired rows of the runner's own tables, and erase the data of one person from them.
 
-Imports `inspection`, `schedule` and what lies below; `purge`, `erase` and `runtime` use it.
+Imports `inspection`, `schedule` and the layers below them; `runtime` and the commands `purge` and
+`erase` use it.
 """

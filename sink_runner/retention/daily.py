@@ -1,4 +1,4 @@
-"""Purges the configured databases while a runner runs, every `retention.purge_hours`."""
+"""Purge the configured databases while a runner runs, every `retention.purge_hours`."""
 
 from __future__ import annotations
 

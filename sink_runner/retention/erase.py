@@ -1,4 +1,4 @@
-"""Erases one person's data from the runner's own tables in one database."""
+"""Erase one person's data from the runner's own tables in one database."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _FINDINGS = """
 DELETE FROM sink.reconcile_finding f USING sink.reconcile_run r
 WHERE r.run = f.run AND r.mapping = %(mapping)s AND f.key_hash = ANY (%(fingerprints)s)
 """
-_VALUES = " OR ".join(
+_IN_VALUES = " OR ".join(
     f"EXISTS (SELECT FROM jsonb_each_text({column}) v WHERE {mentions_sql('v.value')})"
     for column in ("source_value", "target_value")
 )
 _CONFLICTS = f"""
-DELETE FROM sink.conflict WHERE {mentions_sql("coalesce(resolution_notes, '')")} OR {_VALUES}
+DELETE FROM sink.conflict WHERE {mentions_sql("coalesce(resolution_notes, '')")} OR {_IN_VALUES}
 OR (table_name = %(table)s AND %(source)s = source_database AND record_id = ANY (%(texts)s))
 """
-# The record of a batch keeps the keys of its other rows.
+# The audit record of a batch keeps the keys of its other rows.
 _AUDIT_KEYS = """
 UPDATE sink.audit_log SET
   record_id = CASE WHEN NOT record_id = ANY (%(texts)s) THEN record_id END,
@@ -64,10 +64,10 @@ _AUDIT_REASONS = f"""
 UPDATE sink.audit_log SET details = details - 'reason'
 WHERE details ? 'reason' AND {mentions_sql("details->>'reason'")}
 """
-_OPEN = (
+_GRANT_WRITES = (
     "GRANT UPDATE ON sink.audit_log TO CURRENT_USER; GRANT DELETE ON sink.conflict TO CURRENT_USER"
 )
-_CLOSE = (
+_REVOKE_WRITES = (
     "REVOKE UPDATE ON sink.audit_log FROM CURRENT_USER; "
     "REVOKE DELETE ON sink.conflict FROM CURRENT_USER"
 )
@@ -84,9 +84,9 @@ class Erased:
 
 @dataclass(frozen=True)
 class Eraser:
-    """Erases one person from one database; `persons` has the keys of each mapping.
+    """Erases one person from one database; `persons` has the keys to erase for each mapping.
 
-    The keys are those found in source and target; the payloads of dead letters add more.
+    The keys come from source and target; the payloads of dead letters add more.
     """
 
     service: DlqService
@@ -101,11 +101,11 @@ class Eraser:
         for person in self.persons:
             ids[person.name] = self._read_dead_letters(connection, person, found)
         with creating(connection):
-            connection.execute(_OPEN)
+            connection.execute(_GRANT_WRITES)
             for person in self.persons:
                 self._erase(connection, person, ids[person.name], key_text, found)
             self._record(connection, found)
-            connection.execute(_CLOSE)
+            connection.execute(_REVOKE_WRITES)
             if dry_run:
                 raise Rollback
         return found
@@ -182,12 +182,12 @@ class Eraser:
 
     @staticmethod
     def _candidates(person: Person) -> str:
-        holds = [f"{quoted(name)}::text = %(value)s::text" for name in person.target_columns]
+        conditions = [f"{quoted(name)}::text = %(value)s::text" for name in person.target_columns]
         if person.target_keys:
             key = ", ".join(f"{quoted(name)}::text" for name in person.key)
             arrays = ", ".join(f"%(k{at})s::text[]" for at in range(len(person.key)))
-            holds.append(f"({key}) IN (SELECT * FROM unnest({arrays}))")
-        return f"DELETE FROM {person.candidates} WHERE {' OR '.join(holds)}"
+            conditions.append(f"({key}) IN (SELECT * FROM unnest({arrays}))")
+        return f"DELETE FROM {person.candidates} WHERE {' OR '.join(conditions)}"
 
     def _fingerprints(self, person: Person) -> list[bytes]:
         """Return the fingerprints of the keys of Kafka records and of batch rows."""

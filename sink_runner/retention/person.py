@@ -1,7 +1,7 @@
-"""Finds the keys under which the runner's tables may hold a person, for one mapping.
+"""Find the keys by which the runner's tables may store data of a person, for one mapping.
 
-The runner's tables identify a row by the key of the source row, by that of the target row, or by a
-hash of one of them.  A value of another column is looked up in source, target and candidates.
+The runner's tables identify a row by its source key, its target key, or a hash of one of them.  If
+the person is given by another column, the keys are looked up in source, target and candidates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..writer.key_hashing import KeyText
 
 Key = tuple[str, ...]
 MIN_PART_LENGTH = 8
-"""Characters of a value that is searched within longer texts; a shorter one is in too many."""
+"""The least length of a value to search within texts: shorter ones are part of too many."""
 
 
 def mentions(text: str, value: str) -> bool:
@@ -46,7 +46,7 @@ def key_texts(key: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass
 class Person:
-    """The keys of a mapping's rows that hold the value in one of the columns `subjects`."""
+    """The keys of a mapping's rows with the value in one of the columns `subjects`."""
 
     name: str
     mapping: TableMapping
@@ -54,21 +54,21 @@ class Person:
     subjects: Collection[str]
     value: str
     source_keys: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """The columns of source keys, by their JSON text."""
+    """Each source key as column texts, by its JSON text."""
     target_keys: set[Key] = field(default_factory=set)
     candidate_catalog: TableCatalog | None = None
     """The catalog of the candidate table, if the target is derived."""
 
     @cached_property
     def source_columns(self) -> list[str]:
-        """The columns of the source that hold the value."""
+        """The source columns that are searched for the value."""
         copied = [c.sources[0] for c in self._copied.values() if c.name in self.subjects]
         named = [name for name in self.mapping.source_columns if name in self.subjects]
         return list(dict.fromkeys([*named, *copied]))
 
     @cached_property
     def target_columns(self) -> list[str]:
-        """The columns of the target, or of the candidates, that are made from them."""
+        """The columns of the target, or of the candidates, that are searched for the value."""
         return [
             column.name
             for column in self.mapping.columns
@@ -140,8 +140,8 @@ class Person:
         if not columns or not names:
             return []
         texts = ", ".join(f"{quoted(name)}::text" for name in names)
-        holds = " OR ".join(f"{quoted(name)}::text = %(value)s::text" for name in columns)
-        query = f"SELECT {texts} FROM {table} WHERE {holds}"
+        condition = " OR ".join(f"{quoted(name)}::text = %(value)s::text" for name in columns)
+        query = f"SELECT {texts} FROM {table} WHERE {condition}"
         return connection.execute(query.encode(), {"value": self.value}).fetchall()
 
     # -- stored forms of the keys ------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Person:
         found = []
         for key in sorted(self.target_keys):
             values = {f"k{at}": part for at, part in enumerate(key)}
-            # A value that does not fit the key's type is in no key.
+            # A value that is invalid for the key's type is in no key.
             with suppress(psycopg.DataError), connection.transaction():
                 rows = connection.execute(query, {**values, "owners": self.owners()})
                 found += [text for (text,) in rows.fetchall()]

@@ -1,7 +1,7 @@
-"""Deletes rows of the runner's own tables whose retention is over and that nothing needs.
+"""Delete rows of the runner's own tables whose retention is over and that are not needed.
 
-Each table has one predicate, for counting and for deleting.  Never deleted are open and deferred
-dead letters, open conflicts, runs that can be resumed, and what a later run reads.
+Each table has one predicate, for counting and for deleting.  It never matches open and deferred
+dead letters, open conflicts, runs that can be resumed, and rows that a later run reads.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _DELETE = (
 )
 
 _SETTLED = "t.status NOT IN ('OPEN', 'PARKED') AND t.settled_at < now() - %(age)s"
-# Kept are the last run of each mode, which the scheduler reads; the last finished run, from which
-# the next one continues; and the last hundred of a cluster, for the positions in its log.
-_RUNS = """t.outcome IN ('done', 'abandoned')
+# These runs are kept: the last one of each mode, which the scheduler reads; the last finished one,
+# from which the next continues; and the last hundred of a cluster, for their log positions.
+_OLD_BATCH_RUNS = """t.outcome IN ('done', 'abandoned')
 AND coalesce(t.finished, t.progressed) < now() - %(age)s
 AND t.run NOT IN (
   SELECT max(run) FROM sink.batch_run WHERE mode IN ('full', 'changed') GROUP BY mapping, mode
@@ -43,8 +43,8 @@ AND t.run NOT IN (
   UNION ALL
   SELECT run FROM (SELECT run, row_number() OVER (PARTITION BY cluster ORDER BY run DESC) AS place
     FROM sink.batch_run) r WHERE place <= 100)"""
-_RECONCILED = "t.outcome NOT IN ('running', 'interrupted') AND t.finished < now() - %(age)s"
-_RESOLVED = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
+_OLD_RECONCILE_RUNS = "t.outcome NOT IN ('running', 'interrupted') AND t.finished < now() - %(age)s"
+_OLD_CONFLICTS = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
 _TOMBSTONES = "t.deleted_at < now() - %(age)s"
 _EXPIRED_REQUESTS = "t.claimed_at < now() - %(age)s"
 
@@ -53,9 +53,9 @@ _DELETE_SCHEDULE = """
 DELETE FROM sink.schedule
 WHERE mapping = %s AND mode = %s AND cron = %s AND done_until = %s
 """
-# Whole months only; in the default partition, the rows of such months.
+# Only whole months are deleted: their partitions, and their rows in the default partition.
 _FIRST_KEPT = "date_trunc('month', now() AT TIME ZONE 'UTC' - %(age)s)"
-_AUDITED = f't."timestamp" < {_FIRST_KEPT}'
+_OLD_AUDIT_RECORDS = f't."timestamp" < {_FIRST_KEPT}'
 _OLD_MONTHS = f"""
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'sink.audit_log'::regclass AND c.relname ~ '^audit_log_\\d{{4}}_\\d\\d$'
@@ -82,7 +82,7 @@ class Rule:
     predicate: str
     age: timedelta
     append_only: bool = False
-    """The runner's role may delete only in the transaction of a purge."""
+    """The runner's role has DELETE on the table only within the transaction of a purge."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -117,16 +117,16 @@ class Purge:
     def __init__(
         self, config: Config, database: str, plugins: Collection[discovery.Plugin]
     ) -> None:
-        """`plugins` are those that are on: the progress of their schedules is never deleted."""
+        """`plugins` are those that are on: the progress of their schedules is kept."""
         days = config.retention
         settled = _SETTLED
         if config.dead_letters.publish_seconds:
             settled += f" AND NOT ({UNPUBLISHED})"
         rules = [
             Rule("dead_letter", settled, timedelta(days=days.dead_letters_days)),
-            Rule("batch_run", _RUNS, timedelta(days=days.runs_days)),
-            Rule("reconcile_run", _RECONCILED, timedelta(days=days.runs_days)),
-            Rule("conflict", _RESOLVED, timedelta(days=days.conflicts_days), append_only=True),
+            Rule("batch_run", _OLD_BATCH_RUNS, timedelta(days=days.runs_days)),
+            Rule("reconcile_run", _OLD_RECONCILE_RUNS, timedelta(days=days.runs_days)),
+            Rule("conflict", _OLD_CONFLICTS, timedelta(days=days.conflicts_days), append_only=True),
         ]
         self._rules = [rule for rule in rules if rule.age]
         self._rules.append(
@@ -136,7 +136,7 @@ class Purge:
             hours = timedelta(hours=config.api.remember_hours)
             self._rules.append(Rule("api_request", _EXPIRED_REQUESTS, hours))
         self._schedules = timedelta(days=days.schedules_days)
-        self._audit = Rule("audit_log", _AUDITED, timedelta(days=days.audit_days))
+        self._audit = Rule("audit_log", _OLD_AUDIT_RECORDS, timedelta(days=days.audit_days))
         mappings = {one.name: one.mapping for one in plugins if one.mapping is not None}
         self._declared = {
             (plan.mapping, plan.mode, plan.cron.expression)
@@ -144,7 +144,7 @@ class Purge:
         }
 
     def count(self, connection: Connection) -> Iterator[Count]:
-        """Yield what `run` would delete."""
+        """Yield how many rows `run` would delete."""
         for rule in self._rules:
             yield Count(rule.table, rule.count(connection))
         if self._schedules:
@@ -190,9 +190,9 @@ class Purge:
         )
 
     def _drop_months(self, connection: Connection) -> int:
-        """Drop partitions; give up after 3 s without a lock.
+        """Drop the partitions of old months; fail after waiting 3 s for a lock.
 
-        Later sessions queue behind a session that waits for a lock, so writers would wait as well.
+        While this session waits for its lock, writers queue behind it.
         """
         rows = 0
         for (name,) in connection.execute(_OLD_MONTHS.encode(), self._audit.parameters).fetchall():

@@ -17,20 +17,20 @@ from .plans import Plan
 def describe(
     plans: Sequence[Plan], plugins: Mapping[str, Plugin], file: ConfigFile
 ) -> dict[str, Any]:
-    """Return all that a scheduler needs; `depends_on` are the files that it follows from."""
+    """Return all that a scheduler needs; `depends_on` lists the files that it is derived from."""
     return {
-        "rules": _rules(file.scheduling()),
-        "schedules": [_schedule(plan, plugins[plan.mapping]) for plan in plans],
+        "rules": _describe_rules(file.scheduling()),
+        "schedules": [_describe_plan(plan, plugins[plan.mapping]) for plan in plans],
         "errors": [
             f"plugin {plugin.name!r}: {error}"
             for plugin in plugins.values()
             for error in plugin.errors
         ],
-        "depends_on": sorted({str(path) for path in _depends_on(file, plugins.values())}),
+        "depends_on": sorted({str(path) for path in _find_dependencies(file, plugins.values())}),
     }
 
 
-def _rules(settings: Scheduling) -> dict[str, Any]:
+def _describe_rules(settings: Scheduling) -> dict[str, Any]:
     return {
         "retries": settings.retries,
         "retry_seconds": settings.retry_minutes * 60,
@@ -40,7 +40,7 @@ def _rules(settings: Scheduling) -> dict[str, Any]:
     }
 
 
-def _schedule(plan: Plan, plugin: Plugin) -> dict[str, Any]:
+def _describe_plan(plan: Plan, plugin: Plugin) -> dict[str, Any]:
     return {
         "mapping": plan.mapping,
         "mode": plan.mode,
@@ -61,10 +61,10 @@ def _readme(plugin: Plugin) -> str:
     return dist.metadata["Description"] if dist and "Description" in dist.metadata else ""
 
 
-def _depends_on(file: ConfigFile, plugins: Iterable[Plugin]) -> Iterator[Path]:
-    """Yield the configuration, the folders of installed packages, and the code of the plugins.
+def _find_dependencies(file: ConfigFile, plugins: Iterable[Plugin]) -> Iterator[Path]:
+    """Yield the configuration, the folders of sys.path, and the source files of the plugins.
 
-    The modification time of a folder changes with every package that is installed there.
+    Installing a package changes the modification time of its folder.
     """
     if file.path is not None:
         yield file.path.resolve()

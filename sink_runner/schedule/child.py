@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 class Child:
-    """A command that was started; it inherits stdout and stderr."""
+    """A running command, with this process's stdout and stderr."""
 
     def __init__(self, arguments: Iterable[str], config: Path | None) -> None:
         # -P: do not import from the current folder.
         program = [sys.executable, "-P", "-m", "sink_runner"]
         option = ["--config", str(config)] if config else []
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the child.
+        # In a new session, because Ctrl-C must reach only this process, which then ends the child.
         self._process = subprocess.Popen(  # noqa: S603 - this program, by its own path
             [*program, *option, *arguments], stdin=subprocess.DEVNULL, start_new_session=True
         )

@@ -18,9 +18,9 @@ from .plans import Plan
 from .run_history import PostgresRunHistory
 from .scheduler import Scheduler
 
-_BUSY = 0.5  # seconds between two ticks while a batch runs
-_IDLE = 60.0  # ... and otherwise: cron's unit is the minute
-_KILL = 0.2  # share of the time to stop that is left for killing children
+_BUSY_SECONDS = 0.5  # seconds between two ticks while a batch runs
+_IDLE_SECONDS = 60.0  # ... and otherwise: cron's unit is the minute
+_KILL_SHARE = 0.2  # the last part of the shutdown time, in which children are killed
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
             _finish(scheduler, config.shutdown_seconds)
             log.info("schedule_stopped")
     finally:
-        scheduler.kill()  # after an error, children would run unattended
+        scheduler.kill()  # after an error, no process would supervise the children
         history.close()
     return 1 if once and scheduler.failures else 0
 
@@ -53,15 +53,15 @@ def _watch(scheduler: Scheduler, stop: threading.Event, *, once: bool) -> None:
         scheduler.tick(_now())
         if once and not scheduler.busy:
             return
-        stop.wait(_BUSY if scheduler.busy else _until_next_minute(_now()))
+        stop.wait(_BUSY_SECONDS if scheduler.busy else _until_next_minute(_now()))
 
 
 def _finish(scheduler: Scheduler, seconds: float) -> None:
-    """Let the children end; kill those that have not when most of the time is used up."""
+    """Terminate the children; in the last part of the time, kill those that still run."""
     scheduler.stop()
     end = time.monotonic() + seconds
     while scheduler.busy and time.monotonic() < end:
-        if time.monotonic() > end - _KILL * seconds:
+        if time.monotonic() > end - _KILL_SHARE * seconds:
             scheduler.kill()
         scheduler.tick(_now())
         time.sleep(0.05)
@@ -72,4 +72,4 @@ def _now() -> datetime:
 
 
 def _until_next_minute(now: datetime) -> float:
-    return _IDLE - (now - now.replace(second=0, microsecond=0)) / timedelta(seconds=1)
+    return _IDLE_SECONDS - (now - now.replace(second=0, microsecond=0)) / timedelta(seconds=1)

@@ -51,14 +51,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Which times of a schedule are settled, and its last run."""
+    """Up to which due time a schedule is done, and its last run."""
 
     done_until: datetime
-    """Every due time up to this one is settled."""
+    """Every due time up to this one has succeeded, or its retries are used up."""
     due: datetime | None = None
-    """The time that the last run was for."""
+    """The due time of the last run."""
     failures: int = 0
-    """How many runs for that time failed."""
+    """How many runs for that due time failed."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: Outcome | None = None
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanState:
-    """What a database holds of a plan."""
+    """The stored state of a plan."""
 
     progress: Progress | None
     """None if no scheduler has read the plan yet."""
@@ -76,7 +76,7 @@ class PlanState:
 
 
 def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list[Plan]:
-    """Return the schedules of the mappings, as changed by the settings, in order of names."""
+    """Return the schedules of the mappings, with the settings applied, in order of names."""
     found: dict[Plan, None] = {}
     for name, mapping in sorted(mappings.items()):
         for cron, full, expected in _times(name, mapping, settings):
@@ -99,14 +99,14 @@ def _times(
     declared = [(one.cron, one.full, one.expected) for one in mapping.schedules]
     if name not in settings.mappings:
         return declared
-    usual = {full: expected for _, full, expected in declared}
+    expected_by_mode = {full: expected for _, full, expected in declared}
     other = settings.mappings[name]
     wanted = [*((cron, False) for cron in other.changed), *((cron, True) for cron in other.full)]
-    return [(cron, full, usual.get(full, timedelta(hours=1))) for cron, full in wanted]
+    return [(cron, full, expected_by_mode.get(full, timedelta(hours=1))) for cron, full in wanted]
 
 
 def not_before(progress: Progress, due: datetime, settings: Scheduling) -> datetime:
-    """Return when a due time may be tried: some minutes after its last failure."""
+    """Return the earliest start for a due time: some minutes after its last failure, if any."""
     failed = progress.due == due and progress.outcome is Outcome.FAILED
     if failed and progress.ended_at is not None:
         return progress.ended_at + timedelta(minutes=settings.retry_minutes)

@@ -1,6 +1,6 @@
 """Store the progress of each schedule in the target database of its mapping.
 
-One scheduler at a time runs the schedules of a database: it holds an advisory lock there.  Another
+Only the scheduler that holds an advisory lock in a database runs its schedules.  A second one
 waits, and takes over when the first ends.
 """
 
@@ -31,8 +31,8 @@ _APPLICATION = "sink-runner schedule"
 _OUTCOMES = {"done": "ok"}
 _LOCK = 0x5C_4E_D0  # keeps the lock apart from other applications'
 _COLUMNS = "done_until, due, failures, started_at, ended_at, outcome"
-_WHICH = "mapping = %(mapping)s AND mode = %(mode)s AND cron = %(cron)s"
-_SELECT = f"SELECT {_COLUMNS} FROM sink.schedule WHERE {_WHICH}"
+_IS_PLAN = "mapping = %(mapping)s AND mode = %(mode)s AND cron = %(cron)s"
+_SELECT = f"SELECT {_COLUMNS} FROM sink.schedule WHERE {_IS_PLAN}"
 _INSERT = """
 INSERT INTO sink.schedule (mapping, mode, cron, done_until)
 VALUES (%(mapping)s, %(mode)s, %(cron)s, %(now)s)
@@ -41,17 +41,17 @@ _UPDATE = f"""
 UPDATE sink.schedule
    SET ({_COLUMNS})
      = (%(done_until)s, %(due)s, %(failures)s, %(started_at)s, %(ended_at)s, %(outcome)s)
- WHERE {_WHICH}
+ WHERE {_IS_PLAN}
 """
 # Every batch run is stored there, whether this scheduler, Airflow or a person started it.
-_LAST = """
+_LAST_RUN = """
 SELECT started, outcome FROM sink.batch_run WHERE mapping = %(mapping)s AND mode = %(mode)s
 ORDER BY run DESC LIMIT 1
 """
 
 
 class PostgresRunHistory:
-    """Keeps a session with every target database while it answers."""
+    """Stores the progress; keeps a session with every target database that answers."""
 
     def __init__(self, dsns: Mapping[str, Dsn]) -> None:
         self._dsns = dsns
@@ -66,9 +66,9 @@ class PostgresRunHistory:
             try:
                 session = self._session(database)
                 if self._has_lock(database, session):
-                    found |= {plan: _read(session, plan, now) for plan in local}
+                    found |= {plan: _read_or_insert(session, plan, now) for plan in local}
             except (psycopg.Error, AccessError) as fault:
-                self._lose(database, fault)
+                self._disconnect(database, fault)
         return found
 
     def write(self, plan: Plan, progress: Progress) -> bool:
@@ -77,7 +77,7 @@ class PostgresRunHistory:
         try:
             self._session(plan.database).execute(_UPDATE, {**_key(plan), **values})
         except (psycopg.Error, AccessError) as fault:
-            self._lose(plan.database, fault)
+            self._disconnect(plan.database, fault)
             return False
         return True
 
@@ -103,7 +103,7 @@ class PostgresRunHistory:
                 self._warn(database, "another scheduler holds the lock of this database")
         return database in self._locked
 
-    def _lose(self, database: str, fault: psycopg.Error | AccessError) -> None:
+    def _disconnect(self, database: str, fault: psycopg.Error | AccessError) -> None:
         """Close the session, which releases the lock."""
         if session := self._sessions.pop(database, None):
             session.close()
@@ -114,32 +114,32 @@ class PostgresRunHistory:
         self._warn(database, str(error))
 
     def _warn(self, database: str, reason: str) -> None:
-        """Log a reason once, however often it recurs."""
+        """Log a reason once for each database until it changes."""
         if self._warned.get(database) != reason:
             self._warned[database] = reason
             structlog.get_logger().warning("schedule_waiting", database=database, reason=reason)
 
 
 def read_states(plans: Iterable[Plan], dsns: Mapping[str, Dsn]) -> dict[Plan, PlanState]:
-    """Return what the databases that answer hold of the plans; nothing is changed there."""
+    """Return the stored states of the plans, from the databases that answer; change nothing."""
     found: dict[Plan, PlanState] = {}
     for database, local in _by_database(plans).items():
         with (
             suppress(psycopg.OperationalError),
             connect(find_database(dsns, database), _APPLICATION) as session,
         ):
-            found |= {plan: _state(session, plan) for plan in local}
+            found |= {plan: _read_state(session, plan) for plan in local}
     return found
 
 
-def _state(session: Connection, plan: Plan) -> PlanState:
+def _read_state(session: Connection, plan: Plan) -> PlanState:
     progress, started, outcome = None, None, ""
     with suppress(errors.UndefinedTable):
         progress = _find(session, plan)
     if progress is not None and progress.started_at and progress.outcome:
         started, outcome = progress.started_at, str(progress.outcome)
     with suppress(errors.UndefinedTable):
-        last = session.execute(_LAST, _key(plan)).fetchone()
+        last = session.execute(_LAST_RUN, _key(plan)).fetchone()
         if last is not None and (started is None or last[0] > started):
             started, outcome = last[0], _OUTCOMES.get(last[1], last[1])
     return PlanState(progress=progress, started_at=started, outcome=outcome)
@@ -152,7 +152,7 @@ def _by_database(plans: Iterable[Plan]) -> dict[str, list[Plan]]:
     return found
 
 
-def _read(session: Connection, plan: Plan, now: datetime) -> Progress:
+def _read_or_insert(session: Connection, plan: Plan, now: datetime) -> Progress:
     found = _find(session, plan)
     if found is None:
         session.execute(_INSERT, {**_key(plan), "now": now})
@@ -161,11 +161,11 @@ def _read(session: Connection, plan: Plan, now: datetime) -> Progress:
 
 
 def _find(session: Connection, plan: Plan) -> Progress | None:
-    with session.cursor(row_factory=kwargs_row(_progress)) as cursor:
+    with session.cursor(row_factory=kwargs_row(_make_progress)) as cursor:
         return cursor.execute(_SELECT, _key(plan)).fetchone()
 
 
-def _progress(*, outcome: str | None, **columns: Any) -> Progress:
+def _make_progress(*, outcome: str | None, **columns: Any) -> Progress:
     return Progress(outcome=Outcome(outcome) if outcome else None, **columns)
 
 

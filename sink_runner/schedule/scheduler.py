@@ -1,8 +1,7 @@
-"""Run the batches that the mappings schedule: each when it is due, one for a target table at once.
+"""Start the batch runs that are due, at most one at a time for each target table.
 
-The progress of a schedule is stored in its target database (`run_history`), so times that were
-missed while this process, the database or the machine was down are caught up, with one run for all
-of them.
+The progress of a schedule is stored in its target database (`run_history`).  So if this process,
+the database or the machine was down, one run catches up on all due times that were missed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from ..config.sections import Scheduling
 from .plans import Outcome, Plan, Progress, not_before
 
 EX_CONFIG = 78  # the configuration is wrong: a retry would fail, too
-_MOST_COUNTED = 1000
+_MAX_COUNTED = 1000
 
 
 class RunHistory(Protocol):
@@ -28,11 +27,11 @@ class RunHistory(Protocol):
     def read(self, plans: Sequence[Plan], now: datetime) -> Mapping[Plan, Progress]:
         """Return the progress of the plans that this scheduler may run now.
 
-        A new plan has nothing to catch up: it is done until now.
+        A new plan has nothing to catch up on: it is stored as done until `now`.
         """
 
     def write(self, plan: Plan, progress: Progress) -> bool:
-        """Store the progress; return False if that is not possible now."""
+        """Store the progress; return False if the database does not answer."""
 
 
 class Run(Protocol):
@@ -42,10 +41,10 @@ class Run(Protocol):
         """Return the exit code; None while it runs."""
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, by SIGTERM."""
 
     def kill(self) -> None:
-        """End it."""
+        """End it at once, by SIGKILL."""
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class _Running:
 
 
 class Scheduler:
-    """Decides at each tick of the clock what to start."""
+    """Decides at each tick which batch runs to start."""
 
     def __init__(
         self,
@@ -80,13 +79,13 @@ class Scheduler:
         return bool(self._running)
 
     def tick(self, now: datetime) -> None:
-        """Store which runs have ended, then start what is due."""
+        """Store the result of runs that have ended, then start those that are due."""
         for plan, running in list(self._running.items()):
-            self._follow(plan, running, now)
+            self._check_run(plan, running, now)
         if self._stopping or self._maintenance.end(now):
             return
         idle = [plan for plan in self._plans if plan not in self._running]
-        known = self._recovered(self._history.read(idle, now), now)
+        known = self._mark_crashed(self._history.read(idle, now), now)
         for due, plan in sorted(self._due(known, now), key=lambda pair: pair[0]):
             if self._has_room(plan):
                 self._start(plan, known[plan], due, now)
@@ -101,13 +100,13 @@ class Scheduler:
         for running in self._running.values():
             running.run.kill()
 
-    def _recovered(self, known: Mapping[Plan, Progress], now: datetime) -> dict[Plan, Progress]:
-        """Count a run as failed if its scheduler was killed meanwhile."""
+    def _mark_crashed(self, known: Mapping[Plan, Progress], now: datetime) -> dict[Plan, Progress]:
+        """Mark runs as failed whose scheduler was killed before they ended."""
         found = dict(known)
         for plan, progress in known.items():
             if progress.outcome is not Outcome.RUNNING:
                 continue
-            found[plan] = self._failed(progress, now)
+            found[plan] = self._after_failure(progress, now)
             if self._history.write(plan, found[plan]):
                 self._log(plan).error("batch_failed", reason="its scheduler was killed")
             else:
@@ -140,7 +139,7 @@ class Scheduler:
             return
         log = self._log(plan)
         if not failures:
-            times = list(islice(plan.cron.between(before.done_until, due), _MOST_COUNTED))
+            times = list(islice(plan.cron.between(before.done_until, due), _MAX_COUNTED))
             late = (now - self._maintenance.shift(times[0])).total_seconds() / 60
             if late > self._settings.late_minutes:
                 log.warning("batch_late", due=_text(times[0]), minutes=round(late, 1))
@@ -149,28 +148,28 @@ class Scheduler:
             log.info("batch_started", due=_text(due), attempt=failures + 1)
         self._running[plan] = _Running(self._launch(plan), progress)
 
-    def _follow(self, plan: Plan, running: _Running, now: datetime) -> None:
+    def _check_run(self, plan: Plan, running: _Running, now: datetime) -> None:
         if running.code is None:
             running.code = running.run.poll()
         if running.code is None:
             self._warn_if_slow(plan, running, now)
             return
-        progress = self._ended(running, now)
+        progress = self._after_end(running, now)
         if self._history.write(plan, progress):
             del self._running[plan]
             self._log_end(plan, progress, running.code)
 
-    def _ended(self, running: _Running, now: datetime) -> Progress:
+    def _after_end(self, running: _Running, now: datetime) -> Progress:
         progress = replace(running.progress, ended_at=now)
         if running.code == 0:
             assert progress.due is not None
             return replace(progress, outcome=Outcome.OK, done_until=progress.due, failures=0)
         if self._stopping:
             return replace(progress, outcome=Outcome.INTERRUPTED)
-        return self._failed(progress, now, final=running.code == EX_CONFIG)
+        return self._after_failure(progress, now, final=running.code == EX_CONFIG)
 
-    def _failed(self, progress: Progress, now: datetime, *, final: bool = False) -> Progress:
-        """Return the progress after a failure: the time stays due until its retries are used up."""
+    def _after_failure(self, progress: Progress, now: datetime, *, final: bool = False) -> Progress:
+        """Return the progress after a failure; without retries left, the due time is done."""
         assert progress.due is not None
         final = final or progress.failures >= self._settings.retries
         return replace(
@@ -183,10 +182,10 @@ class Scheduler:
 
     def _warn_if_slow(self, plan: Plan, running: _Running, now: datetime) -> None:
         assert running.progress.started_at is not None
-        took = now - running.progress.started_at
+        duration = now - running.progress.started_at
         limit = timedelta(minutes=self._settings.limit_minutes)
         for name, allowed in (("expected", plan.expected), ("limit", limit)):
-            if took > allowed and name not in running.warned:
+            if duration > allowed and name not in running.warned:
                 running.warned.add(name)
                 minutes = round(allowed.total_seconds() / 60, 1)
                 self._log(plan).warning("batch_slow", longer_than=name, minutes=minutes)
@@ -194,8 +193,8 @@ class Scheduler:
     def _log_end(self, plan: Plan, progress: Progress, code: int) -> None:
         assert progress.started_at is not None
         assert progress.ended_at is not None
-        took = progress.ended_at - progress.started_at
-        log = self._log(plan).bind(seconds=round(took.total_seconds(), 1))
+        duration = progress.ended_at - progress.started_at
+        log = self._log(plan).bind(seconds=round(duration.total_seconds(), 1))
         match progress.outcome:
             case Outcome.OK:
                 log.info("batch_finished")
