@@ -99,7 +99,7 @@ def value_schema(
 
 
 def envelope(table: Table, row: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """Return the event of an insert now.  It has no log position, so only its time orders it."""
+    """Return the event of a row inserted now, which has no log position: only times order it."""
     now = time.time_ns()
     times = {"ts_ms": now // 1_000_000, "ts_us": now // 1_000, "ts_ns": now}
     source = {

@@ -133,14 +133,14 @@ def _make_handler(services: Services, route: QueryRoute) -> Callable[..., Any]:
         return route.model.model_validate(route.answer(parameters, rows))
 
     allowed = Annotated[Caller, Depends(require_scope(route.scope))]
-    declared = [
+    path_and_caller = [
         *(
             Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path_annotation(one))
             for one in route.parameters
         ),
         Parameter("caller", Parameter.KEYWORD_ONLY, annotation=allowed),
     ]
-    read.__signature__ = Signature(declared, return_annotation=route.model)  # type: ignore[attr-defined]
+    read.__signature__ = Signature(path_and_caller, return_annotation=route.model)  # type: ignore[attr-defined]
     return read
 
 

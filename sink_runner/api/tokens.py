@@ -120,7 +120,7 @@ class Tokens:
         return found.claims
 
     def _check_purpose(self, token: jwt.Token) -> None:
-        """Refuse an ID token, which is for the client and does not permit to call an API."""
+        """Refuse an ID token, which is for the client and grants no access to an API."""
         kind = str(token.header.get("typ", "JWT")).lower().removeprefix("application/")
         if kind not in self._types:
             raise unauthorized(

@@ -86,7 +86,7 @@ class Deletions:
 
     @property
     def find_missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
-        """A function that returns the keys that the source lacks; None without such a query."""
+        """A function that returns the keys that the source lacks; None if it has no such query."""
         columns = self.keys.source_columns
         if columns is None or self._mapping.query is not None:
             return None

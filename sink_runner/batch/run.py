@@ -164,15 +164,15 @@ class BatchRun:
         writes = self._reread_if_stale(connection, writes)
         removed = committer.write(connection, removals, dead_letters).rows
         stale = committer.outcomes[Outcome.STALE]
-        written, attempted = committer.write(connection, writes, dead_letters)
+        written, changes_made = committer.write(connection, writes, dead_letters)
         stale += committer.outcomes[Outcome.STALE]
-        changes: list[Change] = [*removals, *attempted]
+        changes: list[Change] = [*removals, *changes_made]
         read = self._key_range(messages)
         committer.store(
             connection, chunk, changes, dead_letters, written=removed + written, read=read
         )
         failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        applied = [w for w in attempted if isinstance(w, Write) and id(w.source) not in failed]
+        applied = [w for w in changes_made if isinstance(w, Write) and id(w.source) not in failed]
         self._note_keys(connection, removals, applied)
         outcomes = _count_outcomes(chunk, messages, dead_letters)
         counts = outcomes | {"written": written, "removed": removed, "stale": stale}

@@ -36,7 +36,7 @@ class Batch:
 
 @section
 class Capture:
-    """Debezium's configuration, by which a mapping whose source is not captured is found."""
+    """Debezium's configuration: a mapping whose source it does not capture is reported."""
 
     directory: Path | None = None
     """Folder of Debezium Server's properties, which are compared with the mappings; without it only
@@ -52,14 +52,14 @@ class Capture:
 
 @section
 class DeadLetters:
-    """How events that cannot be applied are stored (encrypted), and how many."""
+    """How dead letters are encrypted, limited and published."""
 
     key: str = field(repr=False)
     """Encryption key: 32 bytes in base64."""
     key_id: str
     """Name of the key, stored beside what it encrypted."""
     budget: WholeNumber = 1000
-    """A mapping with more open dead letters of events than this stops at its offsets."""
+    """A mapping with more open dead letters of events than this stops; its offsets stay."""
     budget_share: Annotated[float, Minimum(0)] | None = None
     """A mapping also stops if more than this part of a batch fails; 0.5 is half. Batches of fewer
     than 100 events do not count."""

@@ -98,7 +98,7 @@ class Wave:
 
 
 def count_events(changes: Iterable[Change]) -> int:
-    """Return how many events these changes give an outcome to."""
+    """Return how many events have one of these changes as their outcome."""
     return sum(not (isinstance(change, Removal) and change.moved) for change in changes)
 
 

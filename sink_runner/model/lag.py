@@ -48,7 +48,7 @@ class _Partition:
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest event that is not applied was committed or, until it is decoded, seen."""
+        """Commit time of the oldest unapplied event; before decoding, when its offset was seen."""
         return min((known[0].since for known in (self.ends, self.read) if known), default=None)
 
 

@@ -79,7 +79,7 @@ class Column:
     required: bool = field(default=False, kw_only=True)
     """An event with NULL here becomes a dead letter.
 
-    If the `lookup` found nothing, the event is deferred before, together with later events of its
+    If the `lookup` found nothing, the event is first deferred, together with later events of its
     row: the row that it needs may still arrive."""
     default: Any = field(default=None, kw_only=True)
     """Written instead of NULL, and counted under the rule ``default``."""

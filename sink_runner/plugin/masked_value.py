@@ -10,7 +10,7 @@ from ..errors import MaskedColumnError
 class MaskedValue:
     """A value that the policies mask for the target.
 
-    It compares equal, hashes and has the truth value as the value itself; its text is masked.
+    Equality, hash and truth value are those of the value; its text is masked.
     Every other operation raises MaskedColumnError: declare the column in
     `TableMapping.reads_unmasked` if a hook needs the value.
     """

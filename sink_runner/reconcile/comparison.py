@@ -117,7 +117,7 @@ class Comparison:
         if not exists:
             return Suspect(kind=Kind.MISSING, key=write.key, change=write)
         names = [column.name for column in self._sql.compared]
-        columns = tuple(name for name, is_other in zip(names, differs, strict=True) if is_other)
+        columns = tuple(name for name, differ in zip(names, differs, strict=True) if differ)
         kind = Kind.NEWER if newer and self._may_be_newer(write) else Kind.DIFFERENT
         return Suspect(kind=kind, key=write.key, columns=columns, change=write)
 

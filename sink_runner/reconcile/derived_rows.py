@@ -62,8 +62,8 @@ class DerivedRows:
         found = self._differences(groups, now)
         if found and self._derivation.candidates.expire_after is not None:
             earlier = self._differences(groups, now - _MAINTENANCE_DELAY)
-            lasting = {suspect.key for suspect in earlier}
-            found = [suspect for suspect in found if suspect.key in lasting]
+            earlier_keys = {suspect.key for suspect in earlier}
+            found = [suspect for suspect in found if suspect.key in earlier_keys]
         return [one for one in found if self._counts_extra or one.kind is not Kind.EXTRA]
 
     def repair(self, groups: Sequence[Key], *, dry_run: bool) -> None:
@@ -91,7 +91,7 @@ class DerivedRows:
         found = []
         for is_wanted, exists, key, differs in rows:
             kind = Kind.DIFFERENT if exists and is_wanted else Kind.MISSING
-            columns = tuple(name for name, is_other in zip(names, differs, strict=True) if is_other)
+            columns = tuple(name for name, differ in zip(names, differs, strict=True) if differ)
             found.append(
                 Suspect(
                     kind=kind if is_wanted else Kind.EXTRA,

@@ -222,12 +222,12 @@ class DatabaseMetrics:
             self._read(name, database.reader_dsn, self._source, lambda _: True)
 
     def _read(
-        self, name: str, dsn: Dsn, queries: Sequence[Query], applies: Callable[[Connection], bool]
+        self, name: str, dsn: Dsn, queries: Sequence[Query], check: Callable[[Connection], bool]
     ) -> None:
         reason, found = "", list[list[Any]]()
         try:
             with connect(dsn, "sink-runner metrics", _STATEMENT_SECONDS) as connection:
-                if applies(connection):
+                if check(connection):
                     found = [_rows(connection, query, name) for query in queries]
         except Exception as fault:  # noqa: BLE001 - missing metrics must not stop the runner
             reason = describe(fault)
