@@ -11,9 +11,10 @@ TOOLS := .tools
 # Otherwise each process of a test run compiles every test again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
-# These tests run in one process, since they share a stack or run JVMs. The other tests mostly wait,
-# so more processes than cores are faster.
+# Tests on a stack share it, so they run in one process; so do those that run Airflow or Ranger's
+# engine. The other tests mostly wait, so more processes than cores are faster.
 REAL := stack or airflow or ranger
+PROGRAMS := (airflow or ranger) and not stack
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
 # The output of the tests that run in parallel with those on the stack; it is printed after them.
 BESIDE := .pytest_cache/beside.log
@@ -73,9 +74,11 @@ types: venv ## mypy, strict
 
 test: lint types ## lint and types, then all tests in parallel: those on a stack, and those without
 	@mkdir -p $(dir $(BESIDE))
-	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
-		$(PYTEST) -m '$(REAL)' --durations=20; real=$$?; \
-		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((real | beside))
+	@setsid sh -c "nice $(PARALLEL) -m 'not ($(REAL))'; tests=\$$?; \
+			nice $(PYTEST) -m '$(PROGRAMS)' --durations=5; exit \$$((tests | \$$?))" > $(BESIDE) 2>&1 & \
+		beside=$$!; trap "kill -- -$$beside" INT TERM; \
+		$(PYTEST) -m stack --durations=20; stack=$$?; \
+		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((stack | beside))
 
 test-unit: venv ## the tests that need nothing but Python
 	@$(PARALLEL) -m 'not postgres and not prometheus and not ($(REAL))'
