@@ -75,20 +75,6 @@ def test_finding_names_place_and_replacement(checker: words.Checker) -> None:
     assert str(finding) == ("a/b.md:3: 'anew': say again, or what is built or read again")
 
 
-def test_listed_folder_is_not_reported(checker: words.Checker) -> None:
-    findings = [
-        *checker.check(PurePath("a/b.md"), "anew"),
-        *checker.check(PurePath("c.md"), "anew"),
-    ]
-    assert list(words.report(findings, ["a"])) == [str(findings[1])]
-
-
-def test_listed_folder_without_findings_is_refused() -> None:
-    assert list(words.report([], ["a"])) == [
-        "words_exempt.toml: a has no private word: remove its line"
-    ]
-
-
 def test_exempt_files_exist() -> None:
     exempt = tomllib.loads(words.EXEMPT.read_text())["files"]
     assert [path for path in exempt if not (words.ROOT / path).is_file()] == []

@@ -1,8 +1,7 @@
 """Refuse private words in code and documentation: `python -m tests.project.words`.
 
 Exit code 1: a line for each word, `file:line: 'word': say ...`.  `words.toml` has what is refused;
-`words_exempt.toml` has the files that keep their words, each with the reason, and the folders that
-are still to be rewritten.
+`words_exempt.toml` has the files that keep their words, each with the reason.
 """
 
 import io
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -90,18 +89,6 @@ def split_names(text: str) -> str:
     return _WORDS_OF_A_NAME.sub(" ", text)
 
 
-def report(findings: Iterable[Finding], folders: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each finding outside the folders, and for each folder without one."""
-    rest = set(folders)
-    for finding in findings:
-        folder = str(finding.path.parent)
-        rest.discard(folder)
-        if folder not in folders:
-            yield str(finding)
-    for folder in sorted(rest):
-        yield f"{EXEMPT.name}: {folder} has no private word: remove its line"
-
-
 def tracked_texts(exempt: Iterable[str]) -> Iterator[tuple[PurePath, str]]:
     """Yield path and content of each text file that Git tracks, but for those that are exempt."""
     listing = ["git", "ls-files", "-z", *(f":(exclude){path}" for path in exempt)]
@@ -114,12 +101,11 @@ def tracked_texts(exempt: Iterable[str]) -> Iterator[tuple[PurePath, str]]:
 
 def main() -> int:
     checker = Checker(tomllib.loads(RULES.read_text()))
-    exempt = tomllib.loads(EXEMPT.read_text())
-    texts = tracked_texts(exempt["files"])
-    findings = (finding for path, text in texts for finding in checker.check(path, text))
-    lines = list(report(findings, exempt["folders"]))
-    print(*lines, sep="\n", end="\n" if lines else "")
-    return bool(lines)
+    texts = tracked_texts(tomllib.loads(EXEMPT.read_text())["files"])
+    findings = [finding for path, text in texts for finding in checker.check(path, text)]
+    for finding in findings:
+        print(finding)
+    return bool(findings)
 
 
 if __name__ == "__main__":
