@@ -21,19 +21,21 @@ from ..plugin import TableMapping
 from ..postgres.migrations import has_tables
 from ..postgres.session import Connection, connect
 from ..schedule.plans import plans_of
+from .periodic import Outages
 
 SECONDS = 15.0
 _STATEMENT_SECONDS = 5.0
 # The mode of a run with --since or --until contains these times: one label stands for all.
-_RUN = """
-SELECT DISTINCT ON (mapping, kind) mapping, kind, started, finished, outcome, counts
+_RUNS = """
+SELECT DISTINCT ON (mapping, kind) mapping, kind, extract(epoch FROM started),
+  extract(epoch FROM finished), outcome, counts
 FROM sink.batch_run, LATERAL (
   SELECT CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'range' END) AS modes (kind)
 ORDER BY mapping, kind, run DESC
 """
-_SLOT = """
-SELECT slot_name, active::int AS active, pg_wal_lsn_diff(now, confirmed_flush_lsn) AS lag,
-  pg_wal_lsn_diff(now, restart_lsn) AS held
+_SLOTS = """
+SELECT %(database)s::text, slot_name, active::int, pg_wal_lsn_diff(now, confirmed_flush_lsn),
+  pg_wal_lsn_diff(now, restart_lsn)
 FROM pg_replication_slots, LATERAL (
   SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
 ) AS log (now)
@@ -44,13 +46,23 @@ WHERE database = current_database() AND slot_type = 'logical' AND NOT temporary
 Row = Sequence[Any]
 
 
-class Query(NamedTuple):
-    """A gauge and the SQL of its series; a row whose last column is NULL gives no series."""
+Compute = Callable[[Iterable[Row]], Iterable[Row]]
+"""Computes the series of a gauge from the rows of a query."""
 
-    gauge: GaugeTable
+
+class Query(NamedTuple):
+    """A query and the gauges that are computed from its rows.
+
+    A series without a number, which is the last column, is left out.
+    """
+
     sql: str
-    compute: Callable[[Iterable[Row]], Iterable[Row]] = iter
-    """Computes the series from the rows that the SQL returns."""
+    gauges: Sequence[tuple[GaugeTable, Compute]]
+
+
+def columns(*places: int) -> Compute:
+    """Return a function that takes these columns of each row."""
+    return lambda rows: ([row[place] for place in places] for row in rows)
 
 
 class Schedules:
@@ -86,117 +98,108 @@ class Schedules:
 
 def target_queries(health: Health, schedules: Schedules) -> Sequence[Query]:
     """Return what is read of a database that mappings write to."""
+    by_class = health.gauge_table(
+        "sink_dead_letters_by_class",
+        "Dead letters and deferred events by the class of their error.",
+        ("mapping", "status", "error_class"),
+    )
+    conflicts = health.gauge_table(
+        "sink_conflicts",
+        "Recorded conflicts; the action is how each was or will be resolved.",
+        ("database", "table", "type", "action", "status"),
+    )
+    hits = health.gauge_table(
+        "sink_quality_hits",
+        "Rows since midnight UTC that broke a rule, or were given a default.",
+        ("mapping", "rule", "column"),
+    )
     return (
         Query(
-            health.gauge_table(
-                "sink_dead_letters_by_class",
-                "Dead letters and deferred events by the class of their error.",
-                ("mapping", "status", "error_class"),
-            ),
             "SELECT flow, lower(status), error_class, count(*) FROM sink.dead_letter "
             "WHERE status IN ('OPEN', 'PARKED') GROUP BY 1, 2, 3",
+            ((by_class, iter),),
         ),
         Query(
-            health.gauge_table(
-                "sink_conflicts",
-                "Recorded conflicts; the action is how each was or will be resolved.",
-                ("database", "table", "type", "action", "status"),
-            ),
             "SELECT target_database, table_name, conflict_type, coalesce(resolution_action, ''), "
             "CASE WHEN resolved_at IS NULL THEN 'open' ELSE 'resolved' END, count(*) "
             "FROM sink.conflict GROUP BY 1, 2, 3, 4, 5",
+            ((conflicts, iter),),
         ),
         Query(
-            health.gauge_table(
-                "sink_quality_hits",
-                "Rows since midnight UTC that broke a rule, or were given a default.",
-                ("mapping", "rule", "column"),
-            ),
             "SELECT mapping, rule, column_name, rows FROM sink.quality_count "
             "WHERE day = (now() AT TIME ZONE 'UTC')::date",
+            ((hits, iter),),
         ),
-        Query(
-            health.gauge_table(
-                "sink_batch_run_start_timestamp_seconds",
-                "When the last batch run started.",
-                ("mapping", "mode"),
-            ),
-            f"SELECT mapping, kind, extract(epoch FROM started) FROM ({_RUN}) AS last",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_batch_run_end_timestamp_seconds",
-                "When the last batch run ended; absent while it runs.",
-                ("mapping", "mode"),
-            ),
-            f"SELECT mapping, kind, extract(epoch FROM finished) FROM ({_RUN}) AS last",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_batch_run_outcome",
-                "1 for the outcome of the last batch run: running, done, interrupted, abandoned.",
-                ("mapping", "mode", "outcome"),
-            ),
-            f"SELECT mapping, kind, outcome, 1 FROM ({_RUN}) AS last",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_batch_run_rows",
-                "Rows of the last batch run, by what its report counts.",
-                ("mapping", "mode", "count"),
-            ),
-            "SELECT mapping, kind, counted.key, counted.value::bigint "
-            f"FROM ({_RUN}) AS last, jsonb_each_text(counts) AS counted",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_schedule_due_timestamp_seconds",
-                "When the next scheduled batch run is due; in the past if it has not ended.",
-                ("mapping", "mode"),
-            ),
-            Schedules.SELECT,
-            schedules.due,
-        ),
-        Query(
-            health.gauge_table(
-                "sink_schedule_failures",
-                "Failures in a row of a scheduled batch run.",
-                ("mapping", "mode"),
-            ),
-            Schedules.SELECT,
-            schedules.failures,
+        _batch_runs(health),
+        _schedules(health, schedules),
+    )
+
+
+def _batch_runs(health: Health) -> Query:
+    start = health.gauge_table(
+        "sink_batch_run_start_timestamp_seconds",
+        "When the last batch run started.",
+        ("mapping", "mode"),
+    )
+    end = health.gauge_table(
+        "sink_batch_run_end_timestamp_seconds",
+        "When the last batch run ended; absent while it runs.",
+        ("mapping", "mode"),
+    )
+    outcome = health.gauge_table(
+        "sink_batch_run_outcome",
+        "1 for the outcome of the last batch run: running, done, interrupted, abandoned.",
+        ("mapping", "mode", "outcome"),
+    )
+    counts = health.gauge_table(
+        "sink_batch_run_rows",
+        "Rows of the last batch run, by what its report counts.",
+        ("mapping", "mode", "count"),
+    )
+    return Query(
+        _RUNS,
+        (
+            (start, columns(0, 1, 2)),
+            (end, columns(0, 1, 3)),
+            (outcome, lambda rows: ([*row[:2], row[4], 1] for row in rows)),
+            (counts, lambda rows: ([*row[:2], *count] for row in rows for count in row[5].items())),
         ),
     )
+
+
+def _schedules(health: Health, schedules: Schedules) -> Query:
+    due = health.gauge_table(
+        "sink_schedule_due_timestamp_seconds",
+        "When the next scheduled batch run is due; in the past if it has not ended.",
+        ("mapping", "mode"),
+    )
+    failures = health.gauge_table(
+        "sink_schedule_failures",
+        "Failures in a row of a scheduled batch run.",
+        ("mapping", "mode"),
+    )
+    return Query(Schedules.SELECT, ((due, schedules.due), (failures, schedules.failures)))
 
 
 def source_queries(health: Health) -> Sequence[Query]:
     """Return what is read of a database whose log is captured."""
-    return (
-        Query(
-            health.gauge_table(
-                "sink_replication_slot_active",
-                "1 while a client reads the slot.",
-                ("database", "slot"),
-            ),
-            f"SELECT %(database)s::text, slot_name, active FROM ({_SLOT}) AS slot",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_replication_slot_lag_bytes",
-                "WAL that the slot's client has not confirmed.",
-                ("database", "slot"),
-            ),
-            f"SELECT %(database)s::text, slot_name, lag FROM ({_SLOT}) AS slot",
-        ),
-        Query(
-            health.gauge_table(
-                "sink_replication_slot_wal_held_bytes",
-                "WAL that the server keeps because of the slot.",
-                ("database", "slot"),
-            ),
-            f"SELECT %(database)s::text, slot_name, held FROM ({_SLOT}) AS slot",
-        ),
+    active = health.gauge_table(
+        "sink_replication_slot_active",
+        "1 while a client reads the slot.",
+        ("database", "slot"),
     )
+    lag = health.gauge_table(
+        "sink_replication_slot_lag_bytes",
+        "WAL that the slot's client has not confirmed.",
+        ("database", "slot"),
+    )
+    held = health.gauge_table(
+        "sink_replication_slot_wal_held_bytes",
+        "WAL that the server keeps because of the slot.",
+        ("database", "slot"),
+    )
+    gauges = (active, columns(0, 1, 2)), (lag, columns(0, 1, 3)), (held, columns(0, 1, 4))
+    return (Query(_SLOTS, gauges),)
 
 
 class DatabaseMetrics:
@@ -213,7 +216,7 @@ class DatabaseMetrics:
         self._target = target_queries(health, Schedules(mappings, scheduling))
         self._source = source_queries(health)
         self._log = structlog.get_logger()
-        self._reasons: dict[tuple[str, Sequence[Query]], str] = {}
+        self._outages = Outages()
 
     def observe(self) -> None:
         """Read all metrics once; log a database that cannot be read, and drop its series."""
@@ -224,20 +227,19 @@ class DatabaseMetrics:
     def _read(
         self, name: str, dsn: Dsn, queries: Sequence[Query], check: Callable[[Connection], bool]
     ) -> None:
-        reason, found = "", list[list[Any]]()
+        reason, found = "", [list[Row]() for _ in queries]
         try:
             with connect(dsn, "sink-runner metrics", _STATEMENT_SECONDS) as connection:
                 if check(connection):
                     found = [_rows(connection, query, name) for query in queries]
         except Exception as fault:  # noqa: BLE001 - missing metrics must not stop the runner
             reason = describe(fault)
-        for at, query in enumerate(queries):
-            query.gauge.report(name, found[at] if found else ())
-        if reason and not self._reasons.get((name, queries)):
+        for query, rows in zip(queries, found, strict=True):
+            for gauge, compute in query.gauges:
+                gauge.report(name, [row for row in compute(rows) if row[-1] is not None])
+        if self._outages.begins((name, queries), reason):
             self._log.warning("metrics_read_failed", database=name, reason=reason)
-        self._reasons[name, queries] = reason
 
 
-def _rows(connection: Connection, query: Query, database: str) -> list[Any]:
-    rows = connection.execute(query.sql.encode(), {"database": database}).fetchall()
-    return [row for row in query.compute(rows) if row[-1] is not None]
+def _rows(connection: Connection, query: Query, database: str) -> list[Row]:
+    return list(connection.execute(query.sql.encode(), {"database": database}).fetchall())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,9 @@ from ..model.status import Health
 from ..plugin import TableMapping
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
-from .periodic import repeating
+from .periodic import Outages, repeating
+
+T = TypeVar("T")
 
 SECONDS = 5.0
 _STATEMENT_SECONDS = 5.0
@@ -57,27 +59,27 @@ class LagWatch:
         self._targets = targets
         self._health = health
         self._log = structlog.get_logger()
-        self._reasons: dict[str, str] = {}
+        self._outages = Outages()
 
     def observe(self, ends: Ends) -> None:
         """Read offsets once; log a server that does not answer, and keep its last values."""
-        try:
-            bounds = ends.bounds(sorted({*self._topics.values()}))
-        except Exception as fault:  # noqa: BLE001 - workers report their own Kafka errors
-            self._report("kafka", describe(fault))
-            bounds = {}
-        else:
-            self._report("kafka", "")
+        bounds = self._read("kafka", lambda: ends.bounds(sorted({*self._topics.values()}))) or {}
         for database, names in self._by_database.items():
-            try:
-                applied = _read_applied(self._targets[database], names)
-            except Exception as fault:  # noqa: BLE001 - as above
-                self._report(database, describe(fault))
-                applied = {}
-            else:
-                self._report(database, "")
+            read = partial(_read_applied, self._targets[database], names)
+            applied = self._read(database, read) or {}
             for name in names:
                 self._note(name, bounds.get(self._topics[name], {}), applied)
+
+    def _read(self, server: str, read: Callable[[], T]) -> T | None:
+        """Return what is read; None if that fails, which is logged."""
+        reason, found = "", None
+        try:
+            found = read()
+        except Exception as fault:  # noqa: BLE001 - workers report their own errors
+            reason = describe(fault)
+        if self._outages.begins(server, reason):
+            self._log.warning("lag_read_failed", server=server, reason=reason)
+        return found
 
     def _note(self, name: str, bounds: Mapping[int, Bounds], applied: Applied) -> None:
         lag = self._health.lag(name)
@@ -85,11 +87,6 @@ class LagWatch:
         first = {partition: one.first for partition, one in bounds.items()}
         lag.note_applied(first | {at: offset for at, offset in known.items() if offset is not None})
         lag.note_ends({partition: one.end for partition, one in bounds.items()})
-
-    def _report(self, what: str, reason: str) -> None:
-        if reason and not self._reasons.get(what):  # once an outage, though its reasons vary
-            self._log.warning("lag_read_failed", server=what, reason=reason)
-        self._reasons[what] = reason
 
 
 def _read_applied(dsn: Dsn, mappings: Collection[str]) -> Applied:

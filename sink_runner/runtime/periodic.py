@@ -1,9 +1,9 @@
-"""Repeat work in a thread while a block runs."""
+"""Repeat work in a thread while a block runs, and log its failures once an outage."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 
@@ -34,3 +34,22 @@ def repeating(
     finally:
         stop.set()
         thread.join(2.0)
+
+
+class Outages:
+    """Knows which servers could not be read, so that an outage is logged once."""
+
+    def __init__(self) -> None:
+        self._away: set[Hashable] = set()
+
+    def begins(self, server: Hashable, reason: str) -> bool:
+        """Return whether an outage begins; `reason` is why the read failed, "" if it did not.
+
+        The reasons of one outage vary.
+        """
+        if not reason:
+            self._away.discard(server)
+            return False
+        begins = server not in self._away
+        self._away.add(server)
+        return begins

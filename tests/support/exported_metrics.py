@@ -29,6 +29,7 @@ def export_metrics() -> str:
     PolicyWatch(_ROOT / "ranger-policies").show(health)
     metrics = DatabaseMetrics({}, health, {}, Scheduling())
     for query in (*metrics._target, *metrics._source):
-        query.gauge.report("citizen", [(*("x" for _ in query.gauge._labels), 1)])
+        for gauge, _ in query.gauges:
+            gauge.report("citizen", [(*("x" for _ in gauge._labels), 1)])
     show_versions(health, discovery.installed().values())
     return generate_latest(health.registry).decode()
