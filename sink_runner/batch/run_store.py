@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from cryptography.exceptions import InvalidTag
@@ -79,9 +79,9 @@ WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One row of sink.batch_run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """What a stored run has read, and how far."""
 
     run: int
     mode: str
@@ -89,9 +89,18 @@ class Run:
     cluster: str
     seen_before: int
     snapshot_at: datetime
-    started: datetime
     last_key: list[str] | None
     counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(StoredRun):
+    """One row of sink.batch_run."""
+
+    started: datetime
+
+
+R = TypeVar("R", bound=StoredRun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,14 @@ class KeyCipher:
             return None
         found: list[str] = json.loads(value or b"null")
         return found
+
+    def fetch_run(
+        self, connection: Connection, query: str, mapping: str, row_class: type[R]
+    ) -> R | None:
+        """Return the run that the query finds for a mapping, with its key decrypted."""
+        with connection.cursor(row_factory=class_row(row_class)) as cursor:
+            run = cursor.execute(query.encode(), (mapping,)).fetchone()
+        return run and replace(run, last_key=self.read(run.run, run.last_key))
 
     def _message(self, run: int) -> Message:
         return Message(self.place, ROWS, run, None, None)
@@ -200,6 +217,4 @@ class RunStore:
         return found
 
     def _find(self, connection: Connection, query: str) -> Run | None:
-        with connection.cursor(row_factory=class_row(Run)) as cursor:
-            run = cursor.execute(query.encode(), (self._mapping,)).fetchone()
-        return run and replace(run, last_key=self._keys.read(run.run, run.last_key))
+        return self._keys.fetch_run(connection, query, self._mapping, Run)

@@ -156,25 +156,24 @@ class Reconciliation:
         elif options.since is not None:
             condition, since = source.between(options.since, None), str(options.since)
         elif not options.full and self._digests is None:
-            verified = self._parts.store.verified()
-            changed = verified and changed_since(verified.seen_before, snapshot)
-            same = (snapshot.cluster, source.format.number)
-            if (
-                verified
-                and changed
-                and source.numbered
-                and same
-                == (
-                    verified.cluster,
-                    verified.columns,
-                )
-            ):
-                condition = changed
-                since = str(verified.verified_through.replace(tzinfo=None))
+            if changes := self._changes(snapshot):
+                condition, since = changes
             else:
                 self._report.note("no verified run to continue from: reads all rows")
         self._progress.expect(source.estimate(self._parts.reader, condition, since))
         return condition, since
+
+    def _changes(self, snapshot: Snapshot) -> tuple[str, str] | None:
+        """Return the condition on rows changed since the last verified run, and its time.
+
+        None if there is no such run, or if the changes since then are not known.
+        """
+        verified, source = self._parts.store.verified(), self._batch.source
+        same = (snapshot.cluster, source.format.number)
+        if not (verified and source.numbered and same == (verified.cluster, verified.columns)):
+            return None
+        changed = changed_since(verified.seen_before, snapshot)
+        return (changed, str(verified.verified_through.replace(tzinfo=None))) if changed else None
 
     # -- the source ------------------------------------------------------------------------------
 

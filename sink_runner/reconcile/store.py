@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from psycopg.rows import class_row
 
-from ..batch.run_store import KeyCipher
+from ..batch.run_store import KeyCipher, StoredRun
 from ..batch.snapshot import Snapshot
 from ..postgres.session import Connection
 from ..writer.encryption import Encryptor
@@ -70,19 +70,11 @@ WHERE s.verified_through <= excluded.verified_through
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(StoredRun):
     """One row of sink.reconcile_run."""
 
-    run: int
-    mode: str
-    columns: int
-    cluster: str
-    seen_before: int
-    snapshot_at: datetime
     phase: str
-    last_key: list[str] | None
-    counts: dict[str, int]
     columns_differing: dict[str, int]
 
 
@@ -114,9 +106,7 @@ class ReconcileStore:
     def interrupted(self) -> Run | None:
         """Return the last run if it was interrupted."""
         self._connection.execute(_MARK_CRASHED, (self._mapping,))
-        with self._connection.cursor(row_factory=class_row(Run)) as cursor:
-            run = cursor.execute(_LAST_INTERRUPTED.encode(), (self._mapping,)).fetchone()
-        return run and replace(run, last_key=self._keys.read(run.run, run.last_key))
+        return self._keys.fetch_run(self._connection, _LAST_INTERRUPTED, self._mapping, Run)
 
     def verified(self) -> Verified | None:
         with self._connection.cursor(row_factory=class_row(Verified)) as cursor:
