@@ -73,11 +73,14 @@ class Lag:
 
     def note_ends(self, ends: Mapping[int, int]) -> None:
         """The logs of these partitions end at these offsets."""
-        self._note(ends, self._clock())
+        now = self._clock()
+        with self._lock:
+            for partition, offset in ends.items():
+                self._partitions.setdefault(partition, _Partition()).extend(_End(offset, now))
 
     def note_read(self, ends: Mapping[int, int], committed: float | None) -> None:
         """A batch up to these offsets was read; its oldest event was committed then (Unix time)."""
-        self._note(ends, self._clock())
+        self.note_ends(ends)
         if committed is not None:
             with self._lock:
                 for partition, offset in ends.items():
@@ -101,8 +104,3 @@ class Lag:
         with self._lock:
             oldest = [one.oldest for one in self._partitions.values() if one.oldest is not None]
             return max(0.0, self._clock() - min(oldest)) if oldest else 0.0
-
-    def _note(self, ends: Mapping[int, int], now: float) -> None:
-        with self._lock:
-            for partition, offset in ends.items():
-                self._partitions.setdefault(partition, _Partition()).extend(_End(offset, now))
