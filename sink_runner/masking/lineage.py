@@ -1,13 +1,14 @@
-"""Trace personal columns: each column of each mapping, its principal and what it sees."""
+"""Trace columns from source to target: what each is made of, and what a principal sees of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import PolicyError
-from ..plugin import Column, TableMapping
+from ..plugin import Column, Constant, FirstOf, SyncTime, TableMapping
 from .origins import NOT_READ, Origin, Origins
 from .policy import ColumnName, Mask, Policies
 from .principals import Principal, group_principal
@@ -38,6 +39,11 @@ class Line:
         return self.named or bool(self.tags)
 
     @property
+    def is_masked(self) -> bool:
+        """Whether the principal does not get the value as it is."""
+        return bool(self.fault) or (self.mask is not None and self.mask.function is not None)
+
+    @property
     def seen(self) -> str:
         """The mask that the principal gets, with its expression."""
         if self.fault:
@@ -65,6 +71,102 @@ def lines(
         for column in mapping.columns
         for origin in carried(mapping, column, origins.get(name, NOT_READ))
     ]
+
+
+class Input(NamedTuple):
+    """A column that the value of a target column depends on."""
+
+    source: ColumnName
+    mask: str = ""
+    """The mask that the target's group gets; "" for a value that is written as it is."""
+    is_value: bool = True
+    """False if the value itself does not reach the target: it only finds a lookup's row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnLineage:
+    """What the value of a target column is made of.  Names only: never a value."""
+
+    target: str
+    inputs: tuple[Input, ...] = ()
+    steps: tuple[str, ...] = ()
+    """What is done to the value, in order, apart from the masks."""
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The masks of the inputs, each once."""
+        return tuple(dict.fromkeys(one.mask for one in self.inputs if one.mask))
+
+
+def column_lineage(
+    mapping: TableMapping,
+    policies: Policies,
+    origins: Origins = NOT_READ,
+    derived: Iterable[str] = (),
+) -> list[ColumnLineage]:
+    """Return the lineage of every target column that the mapping writes.
+
+    `derived` are the columns of the target of a mapping with `Derived`.  The SQL may compute one
+    from any column of the candidates, except for the columns of the group.
+    """
+    making = _Making(policies, None)
+    declared = [
+        ColumnLineage(
+            target=column.name,
+            inputs=(*making.values(mapping, column, origins), *_keys(mapping, column, origins)),
+            steps=tuple(_steps(column)),
+        )
+        for column in mapping.columns
+    ]
+    return declared if mapping.derived is None else _derive(mapping, declared, derived)
+
+
+def row_inputs(mapping: TableMapping, origins: Origins = NOT_READ) -> list[ColumnName]:
+    """Return the source columns that hooks and rules read: they decide about the whole row."""
+    names = dict.fromkeys([*mapping.extra_columns, *(n for it in mapping.rules for n in it.reads)])
+    return [found.source for name in names for found in _inputs(origins.of_source(mapping, name))]
+
+
+def _derive(
+    mapping: TableMapping, declared: Iterable[ColumnLineage], derived: Iterable[str]
+) -> list[ColumnLineage]:
+    assert mapping.derived is not None
+    candidates = {one.target: one.inputs for one in declared}
+    every = tuple(dict.fromkeys(one for inputs in candidates.values() for one in inputs))
+    group = {name: candidates[name] for name in mapping.derived.group}
+    return [
+        ColumnLineage(target=name, inputs=group.get(name, every), steps=("derive by SQL",))
+        for name in derived
+    ]
+
+
+def _inputs(origins: Iterable[Origin], *, is_value: bool = True) -> list[Input]:
+    return [Input(origin.name, is_value=is_value) for origin in origins if origin.path]
+
+
+def _keys(mapping: TableMapping, column: Column, origins: Origins) -> list[Input]:
+    """Return the source columns by which the column's lookup finds a row."""
+    if column.lookup is None:
+        return []
+    found = [origin for name in column.sources for origin in origins.of_source(mapping, name)]
+    return _inputs(found, is_value=False)
+
+
+def _steps(column: Column) -> Iterator[str]:
+    match column.source:
+        case Constant():
+            yield "constant"
+        case SyncTime():
+            yield "time of the write"
+        case FirstOf():
+            yield "first that is not NULL"
+    if column.convert is not None:
+        yield "convert"
+    if column.default is not None:
+        yield "default for NULL"
+    yield from (f"look up in {lookup.database}" for lookup in column.lookups)
+    if column.max_length is not None:
+        yield f"cut to {column.max_length} characters"
 
 
 def carried(mapping: TableMapping, column: Column, origins: Origins) -> Sequence[Origin]:
@@ -97,6 +199,15 @@ def undecided(
 class _Making:
     policies: Policies
     principal: Principal | None
+
+    def values(self, mapping: TableMapping, column: Column, origins: Origins) -> list[Input]:
+        """Return the origins of a column's values with the masks of the target's group."""
+        lines = [
+            self.line("", mapping, column, origin)
+            for origin in carried(mapping, column, origins)
+            if origin.path
+        ]
+        return [Input(line.source, line.seen if line.is_masked else "") for line in lines]
 
     def line(self, name: str, mapping: TableMapping, column: Column, origin: Origin) -> Line:
         goes = mapping.target_table
