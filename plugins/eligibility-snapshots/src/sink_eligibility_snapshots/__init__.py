@@ -6,7 +6,19 @@ and scheme the latest evaluation counts, and of each scheme the best member.
 
 from datetime import timedelta
 
-from sink_runner.plugin import Column, Derived, TableMapping, hookimpl, source_wins
+from sink_runner.plugin import (
+    Column,
+    Context,
+    Derived,
+    Event,
+    FilterResult,
+    Schedule,
+    TableMapping,
+    hookimpl,
+    source_wins,
+)
+
+_EXPIRES = timedelta(days=30)
 
 _TOP_FIVE = """
 WITH latest AS (
@@ -53,8 +65,9 @@ def sink_mapping() -> TableMapping:
             group=("family_id",),
             select=_TOP_FIVE,
             expire_column="evaluation_timestamp",
-            expire_after=timedelta(days=30),
+            expire_after=_EXPIRES,
         ),
+        schedules=(Schedule("30 4 * * SUN", full=True),),
         columns=(
             Column("snapshot_id", type="integer", required=True),
             Column("family_id", type="uuid", required=True),
@@ -68,3 +81,10 @@ def sink_mapping() -> TableMapping:
             Column("evaluation_version", type="integer"),
         ),
     )
+
+
+@hookimpl
+def sink_filter(event: Event, ctx: Context) -> FilterResult:
+    """Keep expired evaluations out of the candidates: a full run reads years of them."""
+    expired = ctx.batch and event.age(event.row["evaluation_timestamp"]) > _EXPIRES
+    return FilterResult.REMOVE if expired else FilterResult.PASS
