@@ -125,8 +125,6 @@ class Plan:
     condition: str
     since: str
     resumed: Run | None
-    applied: list[str] | None
-    """The value of `RunStore.applied` before the snapshot."""
 
 
 class Planner:
@@ -145,7 +143,6 @@ class Planner:
         batch, options, run = self._batch, self._options, 0
         resumed = batch.committer.ask(batch.run_store.interrupted)
         previous = batch.committer.ask(batch.run_store.finished)
-        applied = batch.committer.ask(batch.run_store.applied)
         snapshot = take_snapshot(
             reader,
             settle_seconds=batch.settle_seconds,
@@ -176,7 +173,6 @@ class Planner:
             condition=condition,
             since=since,
             resumed=resumed,
-            applied=applied,
         )
 
     def _can_resume(self, run: Run, snapshot: Snapshot) -> bool:

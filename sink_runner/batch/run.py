@@ -17,11 +17,11 @@ from ..model.batch import Batch
 from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.message import ROWS, Message
-from ..model.outcome import Outcome
 from ..model.portions import first_portion, portions
 from ..postgres.error_classes import classify_error
 from ..writer.committer import Connection
 from .checks import SAMPLE, FieldCheck, Sample
+from .chunk_writer import ChunkWriter, WrittenChunk
 from .deletions import SeenKeys
 from .lock import TargetLock
 from .missing_rows import MissingRows
@@ -47,7 +47,6 @@ class BatchRun:
         self._seen = SeenKeys(batch.deletions.keys)
         self._sample = Sample(max_bytes=batch.chunk_bytes)
         self._run = 0
-        self._applied: list[str] | None = None
         self._next_number = 0
 
     def run(self) -> Report:
@@ -67,11 +66,12 @@ class BatchRun:
 
     def _read_and_write(self, reader: Connection) -> None:
         batch = self._batch
+        writer = ChunkWriter(batch)
         plan = Planner(batch, self._options, self._report, self._progress).plan(reader)
-        self._run, self._applied = plan.run, plan.applied
+        self._run = plan.run
         self._committer.audit_run(plan.run)
         self._replay()
-        self._read(reader, plan)
+        self._read(reader, plan, writer)
         if not batch.stop.is_set() and plan.resumed is None:
             found = batch.source.count(reader, plan.condition, plan.since)
             self._report.checks["source_rows"] = found
@@ -88,13 +88,13 @@ class BatchRun:
 
     # -- reading and writing ---------------------------------------------------------------------
 
-    def _read(self, reader: Connection, plan: Plan) -> None:
+    def _read(self, reader: Connection, plan: Plan, writer: ChunkWriter) -> None:
         after = plan.resumed.last_key if plan.resumed else None
         lines = self._batch.source.lines(reader, plan.condition, plan.since, after or ())
         with closing(lines):
             for messages in self._chunks(lines, plan.snapshot):
                 self._lock.check()
-                self._batch.retry(partial(self._write_chunk, messages))
+                self._batch.retry(partial(self._write_chunk, writer, messages))
                 self._progress.advance(len(messages))
                 if self._batch.stop.is_set():
                     return
@@ -107,7 +107,12 @@ class BatchRun:
             self._next_number = numbers.stop
             yield [rows.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
 
-    def _write_chunk(self, messages: Sequence[Message], again: bool) -> None:  # noqa: FBT001 - a Retrier's
+    def _write_chunk(
+        self,
+        writer: ChunkWriter,
+        messages: Sequence[Message],
+        again: bool,  # noqa: FBT001 - a Retrier's
+    ) -> None:
         """Map and write a chunk of rows, unless an earlier attempt was committed."""
         if again and self._is_committed(messages):
             return
@@ -116,14 +121,14 @@ class BatchRun:
         free, held = retry_queue.split(messages)
         chunk = self._pipeline.prepare(free)
         retry_queue.hold(chunk, held)
-        counts, dead_letters, applied = self._committer.transact(
-            partial(self._write, chunk, messages), dry=self._options.dry_run
+        written, counts = self._committer.transact(
+            partial(self._write, writer, chunk, messages), dry=self._options.dry_run
         )
-        self._sample.add(applied)  # after the commit, because it may fail
+        self._sample.add(written.writes)  # after the commit, because it may fail
         if not self._options.dry_run:
-            retry_queue.record_committed(dead_letters, chunk.superseding)
+            retry_queue.record_committed(written.dead_letters, chunk.superseding)
         self._report.counts.update(counts)
-        self._report.note_failures(dead_letters, hooks, self._pipeline.event_of)
+        self._report.note_failures(written.dead_letters, hooks, self._pipeline.event_of)
         hooks.committed(len(chunk.changes))
 
     def _follow_policies(self) -> None:
@@ -153,40 +158,20 @@ class BatchRun:
         return True
 
     def _write(
-        self, chunk: Batch, messages: Sequence[Message], connection: Connection
-    ) -> tuple[dict[str, int], list[DeadLetter], list[Write]]:
-        """Write a chunk; return its counts by outcome, its dead letters and its applied writes."""
-        deletions, committer = self._batch.deletions, self._committer
-        dead_letters = list(chunk.dead_letters)
-        writes = [change for change in chunk.changes if isinstance(change, Write)]
-        removals = [change for change in chunk.changes if isinstance(change, Removal)]
-        removals = deletions.confirm(connection, removals, writes)
-        writes = self._reread_if_stale(connection, writes)
-        removed = committer.write(connection, removals, dead_letters).rows
-        stale = committer.outcomes[Outcome.STALE]
-        written, changes_made = committer.write(connection, writes, dead_letters)
-        stale += committer.outcomes[Outcome.STALE]
-        changes: list[Change] = [*removals, *changes_made]
-        read = self._key_range(messages)
-        committer.store(
-            connection, chunk, changes, dead_letters, written=removed + written, read=read
-        )
-        failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        applied = [w for w in changes_made if isinstance(w, Write) and id(w.source) not in failed]
-        self._note_keys(connection, removals, applied)
-        outcomes = _count_outcomes(chunk, messages, dead_letters)
-        counts = outcomes | {"written": written, "removed": removed, "stale": stale}
-        self._store_progress(connection, messages, counts)
-        return counts, dead_letters, applied
-
-    def _note_keys(
-        self, connection: Connection, removals: Sequence[Removal], applied: Sequence[Write]
-    ) -> None:
-        self._batch.deletions.note_written(connection, [*removals, *applied])
-        if callbacks := self._committer.callbacks:  # the source table has these rows now
-            callbacks.forget(connection, [write.key for write in applied])
+        self,
+        writer: ChunkWriter,
+        chunk: Batch,
+        messages: Sequence[Message],
+        connection: Connection,
+    ) -> tuple[WrittenChunk, dict[str, int]]:
+        """Write a chunk and store the progress; return what was written, and counts by outcome."""
+        written = writer.write(connection, chunk, self._key_range(messages))
         if self._batch.mapping.query is not None:
-            self._seen.add(connection, applied)
+            self._seen.add(connection, written.writes)
+        counts = _count_outcomes(chunk, messages, written.dead_letters)
+        counts |= {"written": written.rows, "removed": written.removed, "stale": written.stale}
+        self._store_progress(connection, messages, counts)
+        return written, counts
 
     def _store_progress(
         self, connection: Connection, messages: Sequence[Message], counts: Mapping[str, int]
@@ -196,17 +181,6 @@ class BatchRun:
             total.update(counts)
             last = self._batch.source.format.key_of(messages[-1])
             self._batch.run_store.progress(connection, self._run, last, total)
-
-    def _reread_if_stale(self, connection: Connection, writes: list[Write]) -> list[Write]:
-        """Return the writes, from rows read again if an event was applied since the snapshot.
-
-        The event may be later than the snapshot's row and have the same version.
-        """
-        batch = self._batch
-        if not batch.has_ties or batch.run_store.applied(connection) == self._applied:
-            return writes
-        now = {write.key: write for write in batch.deletions.read_again(writes)}
-        return [now[w.key]._replace(source=w.source) for w in writes if w.key in now]
 
     def _key_range(self, messages: Sequence[Message]) -> dict[str, Any] | None:
         """Return the first and last key of a chunk; None if they do not identify its rows.

@@ -5,16 +5,20 @@ Only the source rows of findings are read and written, so other rows of the targ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
-from ..batch.missing_rows import MissingRows
+from ..batch.chunk_writer import ChunkWriter, WrittenChunk
+from ..batch.deletions import SeenKeys
+from ..batch.keys import Key
+from ..batch.missing_rows import FindMissing, MissingRows
 from ..batch.plan import BatchPipeline
 from ..batch.report import Report as BatchReport
 from ..batch.snapshot import Snapshot, open_source, take_snapshot
 from ..model.batch import Batch
-from ..model.changes import Removal, Write
+from ..model.changes import Change, Write
 from ..model.message import Message
 from ..model.portions import byte_size, portions
 from ..plugin import Delete, SetColumns
@@ -35,6 +39,8 @@ class Repair:
         self._batch = batch
         self._settlement = settlement
         self._dry_run = dry_run
+        self._seen = SeenKeys(batch.deletions.keys)
+        """The keys that the mapping's query has returned."""
         self.notes: list[str] = []
 
     def repair(self, found: Sequence[Suspect]) -> list[Suspect]:
@@ -42,13 +48,13 @@ class Repair:
         wanted = [suspect for suspect in found if self._is_repairable(suspect)]
         if not wanted:
             return []
-        before = len(self.notes)
+        before, writer = len(self.notes), ChunkWriter(self._batch)
         with closing(open_source(self._batch.source_dsn, self._batch.name)) as reader:
             snapshot = self._take_snapshot(reader)
-            written = self._write(reader, snapshot, wanted)
-        written |= self._remove(snapshot, [s for s in wanted if s.change is None])
+            changed = self._write(reader, snapshot, writer, wanted)
+        changed |= self._remove(snapshot, [s for s in wanted if s.change is None])
         if self._dry_run:
-            return [suspect for suspect in wanted if id(suspect) in written]
+            return [suspect for suspect in wanted if suspect.texts in changed]
         left = {suspect.texts for suspect in self._settlement.still_different(wanted)}
         if left and before == len(self.notes):
             self.notes.append(_NOT_REPAIRED)
@@ -72,55 +78,77 @@ class Repair:
 
     # -- source rows -----------------------------------------------------------------------------
 
-    def _write(self, reader: Connection, snapshot: Snapshot, wanted: Sequence[Suspect]) -> set[int]:
-        """Write the source rows of the snapshot; return the ids of the suspects written."""
-        batch, rows, done = self._batch, self._batch.source.format, set[int]()
-        by_key = {s.change.source.key: s for s in wanted if s.change is not None}
-        head = rows.head(snapshot.place.position, snapshot.at)
-        sources = [s.change.source for s in by_key.values() if s.change]
-        for part in portions(sources, byte_size, batch.chunk_bytes, batch.chunk_rows):
-            with closing(batch.source.read_keys(reader, list(map(rows.key_of, part)))) as lines:
-                messages = [rows.message(head, line, n) for n, line in enumerate(lines)]
-            for message in self._write_chunk(messages):
-                if message.key in by_key:
-                    done.add(id(by_key[message.key]))
+    def _write(
+        self, reader: Connection, snapshot: Snapshot, writer: ChunkWriter, wanted: Sequence[Suspect]
+    ) -> set[Key]:
+        """Write the source rows of the snapshot; return the target keys that were written."""
+        batch, done, keys = self._batch, set[Key](), {suspect.texts for suspect in wanted}
+        read = self._read if batch.mapping.query is None else self._read_query
+        for messages in read(reader, snapshot, wanted):
+            chunk = batch.pipeline.prepare(messages)
+            if batch.mapping.query is not None:
+                chunk = self._select(chunk, keys)
+            written = batch.retry(partial(self._write_chunk, writer, chunk))
+            changes: list[Change] = [*written.removals, *written.writes]
+            done.update(map(_as_texts, changes))
         return done
 
-    def _write_chunk(self, messages: Sequence[Message]) -> list[Message]:
-        """Write a chunk in a transaction; return the rows that did not fail."""
-        chunk = self._batch.pipeline.prepare(messages)
-        write = partial(self._apply, chunk)
-        return self._batch.retry(
-            lambda _again: self._batch.committer.transact(write, dry=self._dry_run)
-        )
+    def _write_chunk(
+        self,
+        writer: ChunkWriter,
+        chunk: Batch,
+        _again: bool,  # noqa: FBT001 - a Retrier's
+    ) -> WrittenChunk:
+        write = partial(writer.write, chunk=chunk)
+        return self._batch.committer.transact(write, dry=self._dry_run)
 
-    def _apply(self, chunk: Batch, connection: Connection) -> list[Message]:
-        committer, deletions = self._batch.committer, self._batch.deletions
-        dead_letters = list(chunk.dead_letters)
+    def _read(
+        self, reader: Connection, snapshot: Snapshot, wanted: Sequence[Suspect]
+    ) -> Iterator[list[Message]]:
+        """Yield the current source rows of the suspects."""
+        batch, rows = self._batch, self._batch.source.format
+        head = rows.head(snapshot.place.position, snapshot.at)
+        sources = {s.change.source.key: s.change.source for s in wanted if s.change is not None}
+        for part in portions(sources.values(), byte_size, batch.chunk_bytes, batch.chunk_rows):
+            with closing(batch.source.read_keys(reader, list(map(rows.key_of, part)))) as lines:
+                yield [rows.message(head, line, n) for n, line in enumerate(lines)]
+
+    def _read_query(
+        self, reader: Connection, snapshot: Snapshot, _wanted: Sequence[Suspect]
+    ) -> Iterator[list[Message]]:
+        """Yield all rows of the mapping's query, which cannot select single ones."""
+        batch, rows = self._batch, self._batch.source.format
+        head = rows.head(snapshot.place.position, snapshot.at)
+        with closing(batch.source.lines(reader, "true")) as lines:
+            for part in portions(lines, len, batch.chunk_bytes, batch.chunk_rows):
+                yield [rows.message(head, line, n) for n, line in enumerate(part)]
+
+    def _select(self, chunk: Batch, keys: set[Key]) -> Batch:
+        """Return the changes of these keys, and note the keys that the query returned."""
         writes = [change for change in chunk.changes if isinstance(change, Write)]
-        removals = [change for change in chunk.changes if isinstance(change, Removal)]
-        removals = deletions.confirm(connection, removals, writes)
-        written, changes = committer.write(connection, [*removals, *writes], dead_letters)
-        failed = {id(dead_letter.message) for dead_letter in dead_letters}
-        applied = [change for change in changes if id(change.source) not in failed]
-        deletions.note_written(connection, applied)
-        committer.store(connection, chunk, changes, dead_letters, written=written)
-        return [change.source for change in applied]
+        self._batch.committer.ask(partial(self._seen.add, writes=writes))
+        changes = [change for change in chunk.changes if _as_texts(change) in keys]
+        return replace(chunk, changes=changes, dead_letters=[])
 
     # -- keys that only the target has -----------------------------------------------------------
 
-    def _remove(self, snapshot: Snapshot, extra: Sequence[Suspect]) -> set[int]:
-        """Remove keys that the source still lacks, by `on_remove`; return ids of their suspects."""
+    def _remove(self, snapshot: Snapshot, extra: Sequence[Suspect]) -> set[Key]:
+        """Remove keys that the source still lacks, by `on_remove`; return them."""
         if not extra:
             return set()
         batch = self._batch
         report = BatchReport(mapping=batch.name, mode="repair", dry_run=self._dry_run)
         missing = MissingRows(batch, report, snapshot.place.position, lambda: True)
-        find_missing = batch.deletions.find_missing
+        find_missing: FindMissing | None = batch.deletions.find_missing
+        if batch.mapping.query is not None:
+            find_missing = self._seen.missing
         if find_missing is None:
             self.notes.append("extra rows were not removed: run `sink-runner batch --full`")
             return set()
         for part in portions(extra, lambda s: s.size, batch.chunk_bytes, batch.chunk_rows):
-            keys = [suspect.texts for suspect in part]
-            missing.remove_keys(keys, find_missing)
-        return {id(suspect) for suspect in extra} if not report.counts["unretired"] else set()
+            missing.remove_keys([suspect.texts for suspect in part], find_missing)
+        return set() if report.counts["unretired"] else {suspect.texts for suspect in extra}
+
+
+def _as_texts(change: Change) -> Key:
+    return tuple(map(str, change.key))

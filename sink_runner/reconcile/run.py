@@ -321,7 +321,9 @@ class Reconciliation:
         ):
             reason = "the mapping leaves rows in the target when the source deletes theirs"
         elif mapping.query is not None:
-            return self._seen.missing
+            if not (self._report.counts["failed"] or self._report.counts["deferred"]):
+                return self._seen.missing
+            reason = "rows that failed or are deferred may belong there"
         elif batch.deletions.find_missing is None or not self._keys_kept:
             reason = "the target's key is not made of unchanged source columns"
         else:

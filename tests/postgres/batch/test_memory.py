@@ -32,11 +32,11 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     sizes = list[list[int]]()
     write = BatchRun._write
 
-    def record_sizes(self: Any, batch: Any, messages: Any, connection: Any) -> Any:
+    def record_sizes(self: Any, writer: Any, batch: Any, messages: Any, connection: Any) -> Any:
         sizes.append([byte_size(message) for message in messages])
         sample = sum(byte_size(one.source) for one in self._sample.writes)
         assert sample <= self._batch.chunk_bytes or len(self._sample.writes) == 1
-        return write(self, batch, messages, connection)
+        return write(self, writer, batch, messages, connection)
 
     monkeypatch.setattr(BatchRun, "_write", record_sizes)
     return sizes

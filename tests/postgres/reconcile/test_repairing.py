@@ -2,11 +2,15 @@
 
 import pytest
 
+from sink_runner.batch.chunk_writer import ChunkWriter
+
 from .test_comparing import count_differences, people
+from .test_in_flight import OFFSET
 
 pytestmark = pytest.mark.postgres
 __all__ = ["people"]
 
+TARGET = "profile_data"
 ROWS = "SELECT record_id, xmin::text FROM profile_data"
 EXTRA = """
 INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at)
@@ -84,3 +88,22 @@ def test_row_that_filter_removes_is_removed(people) -> None:
     report = people.reconcile("golden-records", repair=True)
     assert (report.counts["extra"], report.outcome) == (1, "equal")
     assert len(rows(people)) == 29
+
+
+def test_event_applied_during_repair_is_kept(people, monkeypatch) -> None:
+    """The event has the version of the row that the repair has read, and was applied after that."""
+    write = ChunkWriter.write
+
+    def apply_event(*arguments, **options):
+        for database, table in ((people.warehouse, "golden_records"), (people.citizen, TARGET)):
+            column = "city_village" if table != TARGET else "city"
+            database.execute(f"UPDATE {table} SET {column} = 'Later' WHERE full_name = 'Person 7'")
+        people.citizen.execute(OFFSET, (5,))
+        return write(*arguments, **options)
+
+    damage_rows(people)
+    people.warehouse.execute("ALTER TABLE golden_records DISABLE TRIGGER USER")
+    monkeypatch.setattr(ChunkWriter, "write", apply_event)
+    people.reconcile("golden-records", repair=True)
+    find = "SELECT city FROM profile_data WHERE full_name = 'Person 7'"
+    assert people.citizen.execute(find).fetchone() == ("Later",)
