@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ..plugin import EventRoute, PathParameter, QueryRoute, Table
 from .callers import Caller
 from .idempotency import KeyedRequest
-from .problems import documented, not_found
+from .problems import documented
 from .responses import Accepted, BulkAccepted
 from .services import Services
 
@@ -124,13 +124,9 @@ def reads(services: Services) -> APIRouter:
 
 def _make_handler(services: Services, route: QueryRoute) -> Callable[..., Any]:
     """Return the handler of a route; FastAPI reads the parameters from its signature."""
-    query = services.queries[route.name]
 
     def read(caller: Caller, **parameters: Any) -> Any:
-        rows = query.rows(parameters, caller.group)
-        if not rows:
-            raise not_found(route.not_found)
-        return route.model.model_validate(route.answer(parameters, rows))
+        return services.read(route, parameters, caller.group)
 
     allowed = Annotated[Caller, Depends(require_scope(route.scope))]
     path_and_caller = [

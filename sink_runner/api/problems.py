@@ -74,7 +74,7 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         body = {
-            "type": f"urn:sink-runner:problem:{self.kind}",
+            "type": problem_type(self.kind),
             "title": self.status.phrase,
             "status": int(self.status),
             "detail": self.detail,
@@ -83,6 +83,11 @@ class ProblemError(Exception):
         return Response(
             json.dumps(body), int(self.status), headers=self.headers, media_type=MEDIA_TYPE
         )
+
+
+def problem_type(kind: str) -> str:
+    """Return the URN of a kind of problem."""
+    return f"urn:sink-runner:problem:{kind}"
 
 
 def unavailable(what: str, *, seconds: float = 5, **more: Any) -> ProblemError:

@@ -19,12 +19,14 @@ from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
+from ..plugin import QueryRoute
 from ..postgres.session import configure
 from .api_keys import check_secret
 from .callers import Callers
 from .idempotency import IdempotencyStore
 from .ingest import EventIngest
 from .masked_query import MaskedQuery
+from .problems import not_found
 from .publisher import Publisher
 from .rate_limits import RateLimit
 from .routes import Routes
@@ -53,6 +55,13 @@ class Services:
     pools: tuple[Pool, ...]
     publisher: Publisher
     subjects: Subjects
+
+    def read(self, route: QueryRoute, parameters: Mapping[str, Any], group: str) -> Any:
+        """Answer a query route for a group; ProblemError if there is no row."""
+        rows = self.queries[route.name].rows(parameters, group)
+        if not rows:
+            raise not_found(route.not_found)
+        return route.model.model_validate(route.answer(parameters, rows))
 
     def open(self) -> None:
         for pool in self.pools:

@@ -128,3 +128,11 @@ class Api:
     """How long a read may take."""
     sessions: Count = 8
     """The most database sessions for reads."""
+    max_query_reads: Count = 10
+    """Query routes in one GraphQL request; each counts as a request of the caller."""
+    max_query_fields: Count = 500
+    """Fields of one GraphQL request, those of its fragments wherever they are used."""
+    max_query_depth: Count = 8
+    """Levels of fields in one GraphQL request."""
+    max_query_tokens: Count = 1000
+    """Length of one GraphQL request in tokens: names, values and punctuation."""

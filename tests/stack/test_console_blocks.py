@@ -27,6 +27,7 @@ def environment(stack: StackUnderTest) -> dict[str, str]:
         "SINK_CONFIG": str(CONFIG),
         "SINK_STACK_HOME": str(stack.stack.layout.home),
         "GR_ID": str(uuid4()),
+        "FAMILY_ID": str(uuid4()),
     }
 
 
