@@ -81,7 +81,7 @@ test: lint types ## lint and types, then all tests in parallel: those on a stack
 		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((stack | beside))
 
 test-unit: venv ## the tests that need nothing but Python
-	@$(PARALLEL) -m 'not postgres and not prometheus and not ($(REAL))'
+	@$(PARALLEL) -m 'not postgres and not prometheus and not browser and not ($(REAL))'
 
 test-postgres: venv ## the tests that need PostgreSQL
 	@$(PARALLEL) -m 'postgres and not ($(REAL))'

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from .auth_middleware import PROTECTED, AuthMiddleware
+from .console import add_console
 from .graphql import graphql_router
 from .operations import callbacks, reads
 from .page import page
@@ -72,6 +73,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(graphql_router(services))
     app.openapi = _document_builder(app)  # type: ignore[method-assign]  # as FastAPI documents it
     _add_unprotected(app, readiness)
+    add_console(app)
     return app
 
 

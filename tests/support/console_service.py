@@ -1,0 +1,243 @@
+"""The console's page with recorded answers of the routes that it reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.responses import JSONResponse
+
+from sink_runner.api.console import add_console
+from sink_runner.api.problems import add_handlers, not_found, unauthorized
+from sink_runner.config.api import Api
+
+from .api_live import serve_on_port
+
+KEY = "sink_recorded"
+_TO_CITIZEN = {
+    "golden-records": "public.citizens",
+    "schemes": "public.schemes",
+    "benefit-forecasts": "public.benefit_forecasts",
+    "eligibility-snapshots": "public.eligibility_hints",
+    "alerts": "public.alerts",
+    "decisions": "public.application_status",
+}
+_TO_WAREHOUSE = {
+    "applications": "public.applications",
+    "citizens": "public.citizen_updates",
+    "documents": "public.documents",
+    "feedback": "public.feedback",
+    "profiles": "public.profiles",
+    "user-behavior": "public.user_behavior",
+}
+
+
+def _ago(**past: float) -> str:
+    return (datetime.now(UTC) - timedelta(**past)).isoformat(timespec="milliseconds")
+
+
+class RecordedService:
+    """Twelve mappings, of which one is paused, one waits and one is quarantined."""
+
+    def __init__(self) -> None:
+        self.reports = {one["mapping"]: one for one in _reports()}
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+        self._applied = count(1000, 240)
+
+    def app(self) -> FastAPI:
+        app = FastAPI(openapi_url=None)
+        add_handlers(app)
+        add_console(app)
+
+        @app.middleware("http")
+        async def authenticate(request: Request, call_next: Any) -> Response:
+            if request.url.path.startswith("/v1/") and request.headers.get("x-api-key") != KEY:
+                return unauthorized("the API key is not known").response()
+            answer: Response = await call_next(request)
+            return answer
+
+        @app.get("/v1/mappings")
+        def mappings() -> Response:
+            return JSONResponse([*self.reports.values()])
+
+        @app.get("/v1/progress")
+        def progress() -> Response:
+            applied = next(self._applied)
+            flows = {
+                name: {
+                    "applied": applied // (index + 1) if one["state"] == "running" else 0,
+                    "deferred": 2 if name == "decisions" else 0,
+                }
+                for index, (name, one) in enumerate(self.reports.items())
+            }
+            return JSONResponse({"at": _ago(), "mappings": flows})
+
+        @app.get("/v1/mappings/{name}/{part}")
+        def part_of(name: str, part: str) -> Response:
+            if name not in self.reports or part not in _PARTS:
+                raise not_found(f"there is no {part} of {name}")
+            return JSONResponse(_PARTS[part])
+
+        @app.post("/v1/mappings/{name}/{action}")
+        async def act(name: str, action: str, request: Request) -> Response:
+            body = await request.json()
+            self.posts.append((f"{name}/{action}", body))
+            if not body["dry_run"]:
+                self._apply(name, action, body)
+            return JSONResponse({"plan": [f"{action} {name}", "reversible"]})
+
+        return app
+
+    def _apply(self, name: str, action: str, body: dict[str, Any]) -> None:
+        report = self.reports[name]
+        if action == "pause":
+            reason = f"local paused it at 2026-11-30 10:04:11 UTC: {body['reason']}"
+            report |= {"state": "paused", "reason": reason, "way_out": f"sink-runner resume {name}"}
+        elif action == "resume":
+            report |= {"state": "running", "reason": "", "way_out": ""}
+
+
+@contextmanager
+def recorded_console() -> Iterator[tuple[str, RecordedService]]:
+    """Yield the URL of the page and the service behind it."""
+    service = RecordedService()
+    settings = Api(database="unused")
+    with serve_on_port(service.app(), settings) as url:
+        yield f"{url}/console", service
+
+
+def _reports() -> Iterator[dict[str, Any]]:
+    for name, table in _TO_CITIZEN.items():
+        source = f"smart_warehouse.public.{name.replace('-', '_')}"
+        yield _report(name, source, f"smart_citizen.{table}", **_STATES.get(name, {}))
+    for name, table in _TO_WAREHOUSE.items():
+        source = f"smart_citizen.public.{name.replace('-', '_')}"
+        yield _report(name, source, f"smart_warehouse.{table}", **_STATES.get(name, {}))
+
+
+def _report(name: str, source: str, target: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "mapping": name,
+        "source": source,
+        "target": target,
+        "state": "running",
+        "reason": "",
+        "way_out": "",
+        "next_try": None,
+        "lag_events": 0,
+        "lag_seconds": 0.0,
+        "last_event_at": _ago(seconds=4),
+        "applied_commit_at": _ago(seconds=4),
+        "open_dead_letters": 0,
+        "verified_through": _ago(hours=5),
+        "runners": ["runner-1"],
+        "versions": {"sink-runner": "1.0", f"sink-{name}": "1.0"},
+    } | changes
+
+
+_STATES: dict[str, dict[str, Any]] = {
+    "golden-records": {"lag_seconds": 3.2, "lag_events": 41},
+    "decisions": {"open_dead_letters": 4, "lag_seconds": 75.0, "lag_events": 2},
+    "profiles": {
+        "state": "paused",
+        "reason": "asha paused it at 2026-11-30 10:04:11 UTC: portal upgrade",
+        "way_out": "sink-runner resume profiles",
+        "lag_seconds": 840.0,
+        "lag_events": 311,
+    },
+    "documents": {
+        "state": "waiting",
+        "reason": "database 'smart_warehouse' does not answer",
+        "way_out": "restore what does not answer; the mapping goes on automatically",
+        "next_try": _ago(seconds=-9),
+        "lag_seconds": 12.0,
+        "lag_events": 5,
+    },
+    "feedback": {
+        "state": "quarantined",
+        "reason": "column 'rating' of smart_warehouse.public.feedback does not exist",
+        "way_out": "correct what the reason names; needs no restart",
+        "lag_seconds": None,
+        "lag_events": None,
+        "verified_through": None,
+    },
+    "user-behavior": {"state": "scheduled", "lag_seconds": None, "lag_events": None},
+}
+_PARTS: dict[str, Any] = {
+    "chain": {
+        "steps": [
+            {"does": "drop echoes of the runner's own writes", "hook": None, "plugins": []},
+            {
+                "does": "",
+                "hook": "sink_filter",
+                "plugins": [{"name": "golden-records", "version": "1.0"}],
+            },
+            {
+                "does": "read 14 declared columns: source, convert, default",
+                "hook": None,
+                "plugins": [],
+            },
+            {"does": "mask by policy, cut to max_length", "hook": None, "plugins": []},
+            {"does": "", "hook": "sink_mask", "plugins": []},
+            {"does": "write, newest_wins by updated_at", "hook": None, "plugins": []},
+        ],
+        "timings": {"decode": 0.0021, "transform": 0.0103, "write": 0.018, "commit": 0.0009},
+    },
+    "columns": {
+        "columns": [
+            {
+                "source": "golden_records.gr_id",
+                "target": "citizens.gr_id",
+                "tags": [],
+                "seen": "as it is",
+                "masked": False,
+                "step": "",
+            },
+            {
+                "source": "golden_records.jan_aadhaar",
+                "target": "citizens.jan_aadhaar",
+                "tags": ["PII"],
+                "seen": "MASK_SHOW_LAST_4",
+                "masked": True,
+                "step": "",
+            },
+            {
+                "source": "golden_records.full_name",
+                "target": "citizens.name",
+                "tags": ["PII"],
+                "seen": "MASK_NONE",
+                "masked": False,
+                "step": "str.title",
+            },
+        ]
+    },
+    "dead-letters": {
+        "counts": [
+            {
+                "class": "constraint",
+                "error": "23514",
+                "status": "OPEN",
+                "number": 4,
+                "first": _ago(days=2),
+                "last": _ago(hours=3),
+            }
+        ]
+    },
+    "conflicts": {"conflicts": []},
+    "reconciliation": {
+        "runs": [
+            {
+                "mode": "full",
+                "started": _ago(hours=5),
+                "finished": _ago(hours=5),
+                "outcome": "equal",
+                "matched": 100_000,
+                "missing": 0,
+                "extra": 0,
+                "different": 0,
+            }
+        ]
+    },
+}
