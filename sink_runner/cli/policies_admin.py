@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 
 from ..config import ConfigFile
-from ..errors import ConfigError, SinkError
-from ..masking.column_origins import read_origins
+from ..errors import ConfigError
+from ..masking.column_origins import read_known_origins
 from ..masking.origins import Origins
 from ..masking.policy import load_policies
 from ..masking.policy_file import SERVICE_DEFINITION
@@ -116,18 +116,9 @@ def push(*, delete: bool, dry_run: bool, yes: bool) -> int:
 def known_origins(
     file: ConfigFile, mappings: Mapping[str, TableMapping]
 ) -> tuple[dict[str, Origins], list[str]]:
-    """Return where values come from, as the databases say, and a warning for what they did not."""
-    found, warnings = {}, []
+    """As `read_known_origins`, from the databases of the file."""
     strict = file.schema().strict
-    for name, mapping in mappings.items():
-        try:
-            found[name] = read_origins(mapping, file.config().readers, strict=strict)
-        except SinkError as fault:
-            if mapping.query or any(column.lookups for column in mapping.columns):
-                warnings.append(
-                    f"mapping {name!r}: what its lookups or query find was not checked: {fault}"
-                )
-    return found, warnings
+    return read_known_origins(mappings, lambda: file.config().readers, strict=strict)
 
 
 def _print_plan(new_service: str, steps: Sequence[Step], kept: Iterable[Step]) -> None:

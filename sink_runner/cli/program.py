@@ -35,6 +35,7 @@ NAME = "sink-runner"
 
 COMMANDS = {
     "plugins": "List the installed plugins: on, off, broken and why.",
+    "doctor": "Check a deployment, and print the remedy for each finding.",
     "run": "Apply change events to the target databases.",
     "batch": "Copy a source table to its target: all rows or the changed ones.",
     "reconcile": "Compare source and target through the mapping, and repair.",

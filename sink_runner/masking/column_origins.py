@@ -18,7 +18,7 @@ from psycopg.pq.abc import PGresult
 
 from ..config.database import find_database
 from ..config.dsn import Dsn
-from ..errors import ConfigError
+from ..errors import ConfigError, SinkError
 from ..plugin import Lookup, Table, TableMapping
 from ..postgres.catalog import qualified, quoted
 from ..postgres.error_classes import classified_errors
@@ -101,6 +101,25 @@ def read_origins(
             lookups=reader.lookups(mapping),
             types={column.name: column.type for column in columns},
         )
+
+
+def read_known_origins(
+    mappings: Mapping[str, TableMapping],
+    readers: Callable[[], Mapping[str, Dsn]],
+    *,
+    strict: bool,
+) -> tuple[dict[str, Origins], list[str]]:
+    """Return where values come from, as the databases say, and a warning for what they did not."""
+    found, warnings = {}, []
+    for name, mapping in mappings.items():
+        try:
+            found[name] = read_origins(mapping, readers(), strict=strict)
+        except SinkError as fault:
+            if mapping.query or any(column.lookups for column in mapping.columns):
+                warnings.append(
+                    f"mapping {name!r}: what its lookups or query find was not checked: {fault}"
+                )
+    return found, warnings
 
 
 def lookup_origins(mapping: TableMapping, dsns: Mapping[str, Dsn | str]) -> dict[str, list[Origin]]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import ConfigError
+
+_SQL = re.compile(
+    r"(?:ALTER|CREATE|DROP|GRANT|REVOKE|SELECT) .+?(?=, (?:or|and) | and (?:restart|reload) |$)"
+)
+_PLACEHOLDER = re.compile(r"\.\.\.|…|<[\w ]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,12 @@ class Fault:
     """The mapping does not start; False is a warning."""
     refuses_batch: bool = False
     """A batch run does not start; events may still be applied."""
+
+    @property
+    def sql(self) -> str:
+        """The statement with which the remedy begins; "" if it begins with none to paste."""
+        found = _SQL.match(self.remedy)
+        return found[0] if found and not _PLACEHOLDER.search(found[0]) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

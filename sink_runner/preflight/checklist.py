@@ -101,33 +101,51 @@ def check_mapping(
     replication origins of the target's server. Raises RetriableError where a database does not
     answer, and ConfigError where the configuration has no such database.
     """
-    source, target = mapping.source_table, mapping.target_table
     with classified_errors(), ExitStack() as stack:
         open_session = cache(lambda dsn: stack.enter_context(_open(dsn)))
-        reading = open_session(find_database(config.databases, source.database).reader_dsn)
-        writing = open_session(find_database(config.databases, target.database).dsn)
-        facts = read_facts(reading, source), read_facts(writing, target)
-        found = [
-            *_unreachable(name, source, facts[0], reading),
-            *_unreachable(name, target, facts[1], writing),
-        ]
-        if found or facts[0] is None or facts[1] is None:
-            return Preflight(found, None, None)
-        subject = Subject(
-            name=name,
-            mapping=mapping,
-            config=config,
-            source=facts[0],
-            target=facts[1],
-            source_catalog=read_table(reading, source),
-            target_catalog=read_table(writing, target),
-            reading=reading,
-            writing=writing,
-            open_session=open_session,
-            known=frozenset(known),
-            beside=beside or {},
+        subject, found = read_subject(
+            name, mapping, config, open_session, known=known, beside=beside
         )
+        if subject is None:
+            return Preflight(found, None, None)
         return Preflight(list(_findings(subject)), subject.source_catalog, subject.target_catalog)
+
+
+def read_subject(
+    name: str,
+    mapping: TableMapping,
+    config: Config,
+    open_session: Callable[[Dsn], Connection],
+    *,
+    known: Collection[str] = (),
+    beside: Mapping[str, TableMapping] | None = None,
+) -> tuple[Subject | None, list[Finding]]:
+    """Return what the checks of `CHECKS` need; None, with the findings, if a table is missing."""
+    source, target = mapping.source_table, mapping.target_table
+    reading = open_session(find_database(config.databases, source.database).reader_dsn)
+    writing = open_session(find_database(config.databases, target.database).dsn)
+    facts = read_facts(reading, source), read_facts(writing, target)
+    found = [
+        *_unreachable(name, source, facts[0], reading),
+        *_unreachable(name, target, facts[1], writing),
+    ]
+    if found or facts[0] is None or facts[1] is None:
+        return None, found
+    subject = Subject(
+        name=name,
+        mapping=mapping,
+        config=config,
+        source=facts[0],
+        target=facts[1],
+        source_catalog=read_table(reading, source),
+        target_catalog=read_table(writing, target),
+        reading=reading,
+        writing=writing,
+        open_session=open_session,
+        known=frozenset(known),
+        beside=beside or {},
+    )
+    return subject, []
 
 
 def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Finding]:

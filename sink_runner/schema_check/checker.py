@@ -64,7 +64,7 @@ def check_start(
     if sources.config is None:
         return check(name, mapping, sources)
     contract = _contract(name, mapping, sources)
-    known = () if contract is None else contract.missing | contract.row.columns.keys()
+    known = () if contract is None else contract.known
     preflight = check_mapping(name, mapping, sources.config, known=known, beside=beside)
     findings = [*preflight.findings]
     if sources.registry is not None:

@@ -39,6 +39,11 @@ class Contract:
     accepted: frozenset[int] = frozenset()
     """Schemas that are read without a check."""
 
+    @property
+    def known(self) -> frozenset[str]:
+        """The columns that the source has or once had."""
+        return self.missing | self.row.columns.keys()
+
     def followed_by(self, row: RowShape, present: RowShape | None = None) -> Contract:
         """Return the contract after an unrefused row; what the row does not contain is kept.
 

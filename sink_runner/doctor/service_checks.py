@@ -1,0 +1,109 @@
+"""The checks of Kafka, of the schema registry, and of the masking policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+from ..kafka.broker_check import check_access
+from ..masking.column_origins import read_known_origins
+from ..masking.lineage import undecided
+from ..masking.round_trip_check import faults
+from ..model.findings import Fault, Finding
+from ..plugin import TableMapping
+from ..preflight.checklist import check_topic
+from ..schema_registry.client import RegistryClient
+from .check_group import CheckGroup
+from .deployment import Deployment
+
+
+def kafka_group(deployment: Deployment) -> CheckGroup:
+    """Return the checks of the brokers, and of each mapping's topic."""
+    bootstrap = deployment.config.kafka.bootstrap
+    return CheckGroup(
+        name="kafka",
+        checks={
+            "brokers": partial(check_brokers, deployment),
+            "topic": partial(check_topics, deployment),
+        },
+        start=f"start Kafka, or correct kafka.bootstrap ({bootstrap}) and the network in between",
+        correct="correct [kafka]",
+    )
+
+
+def check_brokers(deployment: Deployment) -> Iterable[Fault]:
+    """Find why the brokers can't be used: network, TLS, login."""
+    if deployment.streaming:
+        check_access(deployment.kafka)
+    return ()
+
+
+def check_topics(deployment: Deployment) -> Iterator[Finding]:
+    """Find topics that are missing, or that lose or refuse events."""
+    for name, mapping in deployment.streaming.items():
+        yield from check_topic(name, mapping, deployment.config)
+
+
+def registry_group(deployment: Deployment) -> CheckGroup:
+    """Return the checks of the schema registry."""
+    url = deployment.config.registry.url
+    return CheckGroup(
+        name="registry",
+        checks={"registry": partial(check_registry, deployment)},
+        start=f"start the schema registry, or correct registry.url ({url})",
+        correct="correct [registry]",
+    )
+
+
+def check_registry(deployment: Deployment) -> Iterable[Fault]:
+    """Find why the registry can't be used: network, TLS, login."""
+    if deployment.streaming:
+        client = RegistryClient(deployment.config.registry)
+        client.ask("/subjects", seconds=deployment.seconds / 2)
+        client.close()
+    return ()
+
+
+def policies_group(deployment: Deployment) -> CheckGroup:
+    """Return the checks of the masking policies, which `policies check` makes."""
+    mappings = {
+        plugin.name: plugin.mapping
+        for plugin in deployment.plugins.values()
+        if plugin.mapping is not None
+    }
+    return CheckGroup(
+        name="policies",
+        checks={
+            "policies": partial(check_policies, deployment),
+            "masks": partial(check_masks, deployment, mappings),
+        },
+        start="start the database that does not answer",
+        correct=f"correct the files in {deployment.config.policies.directory}, or [policies]; "
+        "ranger-policies/README.md has their form",
+    )
+
+
+def check_policies(deployment: Deployment) -> Iterable[Fault]:
+    """Find why the policies can't be used: a file, a key, ambiguous policies."""
+    deployment.policies()
+    return ()
+
+
+def check_masks(deployment: Deployment, mappings: Mapping[str, TableMapping]) -> Iterator[Fault]:
+    """Find personal columns without a mask, useless masks and masked round trips."""
+    config, policies = deployment.config, deployment.policies()
+    origins, _ = read_known_origins(mappings, lambda: config.readers, strict=config.schema.strict)
+    for fault in faults(mappings, policies, origins):
+        yield Fault(
+            fault,
+            "a masking policy for each personal column of a target",
+            f"correct the policies in {config.policies.directory}; `sink-runner policies show` "
+            "has what applies",
+        )
+    for column in undecided(mappings, policies, origins):
+        yield Fault(
+            f"{column} looks personal and is not classified: nothing masks it",
+            "each such column in classification.json",
+            "add it to classification.json, or to its not_personal",
+            refused=False,
+        )

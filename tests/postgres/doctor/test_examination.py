@@ -1,0 +1,47 @@
+"""`sink-runner doctor` makes every check, whatever the others find."""
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from sink_runner.config import Config
+from sink_runner.config.dsn import Dsn
+
+pytestmark = pytest.mark.postgres
+
+
+def problems(outcomes) -> list[str]:
+    return [finding.fault.problem for one in outcomes for finding in one.findings]
+
+
+def test_sound_deployment_has_no_finding(deployed) -> None:
+    deployed.tables.create()
+    outcomes = deployed.examine()
+    assert problems(outcomes) == []
+    assert [check for one in outcomes for check in one.not_checked] == []
+
+
+def test_broker_that_is_down_hides_no_missing_grant(deployed, monkeypatch) -> None:
+    deployed.tables.create()
+    deployed.tables.run(deployed.tables.target, "REVOKE UPDATE ON {s}.t FROM sink_writer")
+    monkeypatch.undo()  # port 1 of tables.config has no broker
+    deployed.registry.status = 500
+    outcomes = deployed.examine()
+    found = {finding.check for one in outcomes for finding in one.findings}
+    assert found == {"brokers", "registry", "registered_schema", "writer_privileges"}
+    kafka = next(one for one in outcomes if one.group.name == "kafka")
+    assert kafka.not_checked == ["topic"]
+
+
+def test_database_that_is_down_is_reported_once(deployed) -> None:
+    deployed.tables.create()
+    config: Config = deployed.tables.config
+    down = make_conninfo(config.databases["south"].dsn.read(), port=1)
+    for name in ("dsn", "reader_dsn"):
+        object.__setattr__(config.databases["south"], name, Dsn.of(down))
+    deployed.changes["databases"] = config.databases
+    outcomes = deployed.examine()
+    assert [one for one in problems(outcomes) if "no connection" in one] == problems(outcomes)
+    assert len({one.check for found in outcomes for one in found.findings}) <= 2
+    mapping = outcomes[-1]
+    assert mapping.findings == []
+    assert "writer_privileges" in mapping.not_checked
