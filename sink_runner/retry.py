@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,8 +37,9 @@ class RetryPolicy:
 class Retrier:
     """Repeats a piece of work while it raises RetriableError.
 
-    From the last step of its policy, or at once if `lasting`, the mapping is reported as paused:
-    one log event says so, and the runner is not ready.
+    The mapping is reported as paused from the last step of its policy, once it has failed for as
+    long as all steps take, or at once if `lasting`: one log event says so, and the runner is not
+    ready.  The time counts because an attempt may take minutes, such as one that waits for a lock.
     """
 
     def __init__(
@@ -60,23 +62,24 @@ class Retrier:
         Raises StoppedError if the process stops meanwhile.  With a policy that does not retry
         forever, raises the last RetriableError instead, as it does after the last step.
         """
-        again = False
+        again, began = False, time.monotonic()
         for step, is_last in self._steps():
             try:
                 result = work(again)
             except RetriableError as error:
                 again = True
-                self._wait(error, step, is_last=is_last)
+                has_lasted = time.monotonic() - began >= sum(self._policy.steps)
+                self._wait(error, step, is_paused=is_last or has_lasted)
             else:
                 self._resume()
                 return result
         return work(again)
 
-    def _wait(self, error: RetriableError, step: float, *, is_last: bool) -> None:
+    def _wait(self, error: RetriableError, step: float, *, is_paused: bool) -> None:
         reason = text_of(error)
         delay = max(self._policy.jitter(step), error.retry_after)
         self._log.warning("waiting", reason=reason, seconds=round(delay, 3))
-        if self._health and (is_last or error.lasting):
+        if self._health and (is_paused or error.lasting):
             self._pause(self._health, reason)
         if self._stop.wait(delay):
             if not self._policy.forever:

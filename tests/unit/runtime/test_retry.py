@@ -75,6 +75,14 @@ def test_pause_is_reported_once_after_longest_step() -> None:
     assert reports == [("error", "mapping_paused"), ("info", "mapping_resumed")]
 
 
+def test_slow_attempts_are_reported_before_longest_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that waits for a lock takes longer than all steps together."""
+    runner, times = Runner(), iter((0.0, 30.9, 31.0))
+    monkeypatch.setattr("sink_runner.retry.time.monotonic", lambda: next(times))
+    assert runner.retry(runner.work(2)) == "done"
+    assert runner.stop.states == [State.RUNNING, State.PAUSED]
+
+
 def test_short_outage_is_not_reported() -> None:
     runner = Runner()
     with capture_logs() as logs:
