@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
 import psycopg
 
 from ..dlq.retry_queue import replay_rows
-from ..errors import WaitingError
+from ..errors import SinkError, WaitingError
 from ..model.batch import Batch
 from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
@@ -56,13 +56,22 @@ class BatchRun:
             hooks.startup()
             with closing(open_source(batch.source_dsn, batch.name)) as reader:
                 self._read_and_write(reader)
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
+        except BaseException as fault:
+            self._mark_failed()
+            if isinstance(fault, psycopg.Error):
+                raise classify_error(fault) from fault
+            raise
         finally:
             self._committer.session.close()
             hooks.shutdown()
         self._report.seconds = time.monotonic() - began
         return self._report
+
+    def _mark_failed(self) -> None:
+        """Let the metrics show the end now: otherwise only the next run marks this one."""
+        mark = partial(self._batch.run_store.mark_failed, run=self._run)
+        with suppress(psycopg.Error, SinkError):
+            self._committer.ask(mark)
 
     def _read_and_write(self, reader: Connection) -> None:
         batch = self._batch

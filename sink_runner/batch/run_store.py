@@ -45,6 +45,10 @@ _MARK_CRASHED = """
 UPDATE sink.batch_run SET outcome = 'interrupted', finished = coalesce(finished, now())
 WHERE mapping = %s AND outcome = 'running'
 """
+_MARK_FAILED = """
+UPDATE sink.batch_run SET outcome = 'interrupted', finished = now()
+WHERE run = %s AND outcome = 'running'
+"""
 _SUPERSEDE = """
 UPDATE sink.batch_run SET outcome = 'abandoned' WHERE mapping = %s AND outcome = 'interrupted'
 """
@@ -192,6 +196,10 @@ class RunStore:
         row = connection.execute(_REACHED, (run,)).fetchone()
         assert row is not None
         return self._keys.read(run, row[0]), row[1]
+
+    def mark_failed(self, connection: Connection, run: int) -> None:
+        """Mark a run that ends with an error; the next run resumes it."""
+        connection.execute(_MARK_FAILED, (run,))
 
     def finish(
         self,

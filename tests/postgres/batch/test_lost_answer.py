@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.errors import RetriableError
+from sink_runner.errors import FatalError, RetriableError
 from sink_runner.writer.committer import Committer
 
 pytestmark = pytest.mark.postgres
@@ -16,6 +16,7 @@ SELECT md5(n::text)::uuid, 'Person ' || n,
 FROM generate_series(1, 14) n
 """
 DEAD_LETTERS = "SELECT count(*) FROM sink.dead_letter WHERE flow = 'golden-records'"
+OUTCOMES = "SELECT outcome, finished IS NOT NULL FROM sink.batch_run"
 COUNTED = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%'"
 
 
@@ -59,3 +60,18 @@ def test_every_row_counts_once(
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (12,)
     assert pair.citizen.execute(DEAD_LETTERS).fetchone() == (2,)
     assert pair.citizen.execute(COUNTED).fetchone() == (2,)
+
+
+def test_failed_run_is_marked_at_once(pair: Any, replace_first_commit: Any) -> None:
+    """Metrics show a run that ends with an error as interrupted, and the next run resumes it."""
+    pair.warehouse.execute(PEOPLE)
+
+    def fail(commit: Callable[[], Any]) -> None:
+        del commit
+        raise FatalError("the target is gone for good")
+
+    replace_first_commit(fail)
+    with pytest.raises(FatalError):
+        pair.run("golden-records", full=True)
+    assert pair.citizen.execute(OUTCOMES).fetchall() == [("interrupted", True)]
+    assert pair.run("golden-records", full=True).counts["written"] == 12
