@@ -20,10 +20,12 @@ from .batch import Batch
 from .gauge_table import GaugeTable
 from .lag import Lag
 from .message import NO_TIMESTAMP
+from .outcome import Outcome
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
 _TIME_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_STAGES = ("capture", "queue", "apply", "total")
 _EVENT_BUCKETS = (1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
@@ -166,6 +168,11 @@ class MappingHealth:
             "Kafka record), queue (to the poll), apply (to our commit), total.",
             ("mapping", "stage"),
         )
+        # A series that begins above 0 has no rate: failures of the first batch would be missed.
+        for outcome in Outcome:
+            self._events.labels(name, outcome)
+        for stage in _STAGES:
+            self._latency.labels(name, stage)
         self.lag = health.lag(name)
         health.gauge(
             "sink_lag_seconds",

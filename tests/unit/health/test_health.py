@@ -108,6 +108,13 @@ class TestMetrics:
         assert metrics[("sink_applied_commit_timestamp_seconds", "one")] == 1_799_999_990
         assert metrics[("sink_lag_seconds", "one")] == 0, "what was applied is not behind"
 
+    def test_counts_are_zero_before_first_batch(self, client: httpx.Client, health: Health) -> None:
+        """A rate needs a sample before the first failure."""
+        health.mapping("one")
+        metrics = read_metrics(client)
+        assert metrics[("sink_events_total", "one", "dead")] == 0
+        assert metrics[("sink_event_latency_seconds_count", "one", "total")] == 0
+
     def test_unknown_failure_budget_is_not_exported(
         self, client: httpx.Client, health: Health
     ) -> None:
