@@ -94,6 +94,8 @@ class Schedule:
     incremental run."""
     expected: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """A run that takes longer is late."""
+    expected_rows: int | None = field(default=None, kw_only=True)
+    """How many rows a run reads as a rule.  An alert fires at twice as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,8 @@ class TableMapping:
     """Quality rules for rows, besides those of the columns."""
     schedules: tuple[Schedule, ...] = ()
     """When batch runs start automatically."""
+    expected_per_day: int | None = None
+    """How many events a day has as a rule.  An alert fires at twice as many."""
     streaming: bool = True
     """False: the topic is not read, and only batch runs write."""
     query: Query | None = None

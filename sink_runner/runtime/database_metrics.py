@@ -96,6 +96,34 @@ class Schedules:
         return (row for row in rows if tuple(row[:3]) in self._current)
 
 
+def report_estimates(health: Health, mappings: Mapping[str, TableMapping]) -> None:
+    """Set the gauges of the volume and duration that mappings declare as usual."""
+    events = health.gauge_table(
+        "sink_expected_events_per_day", "Events of a usual day, as declared.", ("mapping",)
+    )
+    rows = health.gauge_table(
+        "sink_schedule_expected_rows",
+        "Rows that a usual scheduled batch run reads, as declared.",
+        ("mapping", "mode"),
+    )
+    seconds = health.gauge_table(
+        "sink_schedule_expected_seconds",
+        "Duration of a usual scheduled batch run, as declared.",
+        ("mapping", "mode"),
+    )
+    schedules = {
+        (name, "full" if one.full else "changed"): one
+        for name, mapping in mappings.items()
+        for one in mapping.schedules
+    }
+    per_day = {name: one.expected_per_day for name, one in mappings.items()}
+    events.report("", [(name, count) for name, count in per_day.items() if count])
+    rows.report(
+        "", [(*of, one.expected_rows) for of, one in schedules.items() if one.expected_rows]
+    )
+    seconds.report("", [(*of, one.expected.total_seconds()) for of, one in schedules.items()])
+
+
 def target_queries(health: Health, schedules: Schedules) -> Sequence[Query]:
     """Return what is read of a database that mappings write to."""
     by_class = health.gauge_table(
@@ -212,6 +240,7 @@ class DatabaseMetrics:
         mappings: Mapping[str, TableMapping],
         scheduling: Scheduling,
     ) -> None:
+        report_estimates(health, mappings)
         self._databases = databases
         self._target = target_queries(health, Schedules(mappings, scheduling))
         self._source = source_queries(health)

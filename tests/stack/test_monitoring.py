@@ -118,7 +118,9 @@ def monitored(
         f"receivers: [{{name: hook, webhook_configs: [{{url: '{address}'}}]}}]\n"
     )
     with demo_deployment.deploy(stack, folder / "log", families=5) as deployment:
-        subprocess.run(sink_runner("batch", "schemes"), env=deployment.environment, check=True)
+        subprocess.run(
+            sink_runner("batch", "schemes", "--full"), env=deployment.environment, check=True
+        )
         services = Monitoring(
             layout=stack.stack.layout,
             settings=stack.settings,

@@ -54,6 +54,8 @@ _HELD = 'sink_replication_slot_wal_held_bytes{database="d",slot="s"}'
 _FAILURES = 'sink_schedule_failures{mapping="one",mode="full"}'
 _DUE = 'sink_schedule_due_timestamp_seconds{mapping="one",mode="full"}'
 _START = 'sink_batch_run_start_timestamp_seconds{mapping="one",mode="full"}'
+_ROWS = 'sink_batch_run_rows{mapping="one",mode="full",count="read"}'
+_EXPECTED_ROWS = 'sink_schedule_expected_rows{mapping="one",mode="full"}'
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
@@ -114,6 +116,12 @@ CASES = {
         quiet={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+5.1x120"},
         after=f"{_DAY + 90}m",
     ),
+    "SinkVolumeAboveEstimate": Case(
+        firing={_VOLUME: f"0+2.1x{_DAY}"},
+        quiet={_VOLUME: f"0+1.9x{_DAY}"},
+        common={'sink_expected_events_per_day{mapping="one"}': f"{_DAY}x{_DAY}"},
+        after=f"{_DAY}m",
+    ),
 }
 
 # Further cases, by alert and description.
@@ -129,11 +137,17 @@ FIRING_CASES = {
     ("SinkBatchLate", "a mapping that never ran"): Case(
         firing={_DUE: "60x20"}, quiet={}, after="20m"
     ),
+    ("SinkVolumeAboveEstimate", "a batch run"): Case(
+        firing={_ROWS: "401x5"}, quiet={}, common={_EXPECTED_ROWS: "200x5"}, after="5m"
+    ),
     ("SinkVolumeDrop", "a mapping without an event since the runner's start"): Case(
         firing={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
     ),
 }
 QUIET_CASES = {
+    ("SinkVolumeAboveEstimate", "a batch run of twice the declared rows"): Case(
+        quiet={_ROWS: "400x5"}, firing={}, common={_EXPECTED_ROWS: "200x5"}, after="5m"
+    ),
     ("SinkSlotGrowth", "a slot that stays below 2 GiB for four hours"): Case(
         quiet={_HELD: f"0+{_GIBIBYTE // 150}x45"}, firing={}, after="45m"
     ),

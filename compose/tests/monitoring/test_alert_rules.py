@@ -79,13 +79,13 @@ def test_alert_is_quiet_below_threshold(is_firing, alert):
 @pytest.mark.parametrize(("alert", "description"), FIRING_CASES)
 def test_alert_fires_in_further_case(is_firing, alert, description):
     case = FIRING_CASES[alert, description]
-    assert is_firing(alert, case.firing, case.after)
+    assert is_firing(alert, {**case.common, **case.firing}, case.after)
 
 
 @pytest.mark.parametrize(("alert", "description"), QUIET_CASES)
 def test_alert_is_quiet_in_further_case(is_firing, alert, description):
     case = QUIET_CASES[alert, description]
-    assert not is_firing(alert, case.quiet, case.after)
+    assert not is_firing(alert, {**case.common, **case.quiet}, case.after)
 
 
 @pytest.mark.parametrize("alert", ALERTS)

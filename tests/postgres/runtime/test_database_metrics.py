@@ -1,7 +1,7 @@
 """Metrics that are read from the control tables and replication slots of a database."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -56,9 +56,10 @@ _MAPPING = TableMapping(
     columns=(Column("id"), Column("changed_at")),
     schedules=(
         Schedule("0 3 * * *", full=True),
-        Schedule("30 4 * * *", full=True),
-        Schedule("0 * * * *"),
+        Schedule("30 4 * * *", full=True, expected_rows=500),
+        Schedule("0 * * * *", expected=timedelta(minutes=10)),
     ),
+    expected_per_day=2400,
 )
 _MAINTENANCE = Scheduling(maintenance="0 2 * * SUN#1", maintenance_minutes=120)
 
@@ -135,6 +136,13 @@ def test_only_current_schedules_are_due(harness: MetricsHarness) -> None:
         full: datetime(2026, 1, 4, 4, 30, tzinfo=UTC).timestamp(),
         changed: datetime(2026, 1, 4, 4, tzinfo=UTC).timestamp(),  # the end of maintenance
     }
+
+
+def test_declared_estimates_are_exported(harness: MetricsHarness) -> None:
+    full, changed = ("orders", "full"), ("orders", "changed")
+    assert harness.series("sink_expected_events_per_day") == {("orders",): 2400}
+    assert harness.series("sink_schedule_expected_rows") == {full: 500}
+    assert harness.series("sink_schedule_expected_seconds") == {full: 3600, changed: 600}
 
 
 def test_series_disappear_with_their_rows(harness: MetricsHarness) -> None:

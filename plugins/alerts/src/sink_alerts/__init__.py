@@ -25,6 +25,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.ml_alerts",
         key=("alert_id",),
         conflict=insert_once(),
+        expected_per_day=20_000,
         on_delete=Ignore(),  # the owner of an outbox empties it
         on_remove=Ignore(),
         columns=(

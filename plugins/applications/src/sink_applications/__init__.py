@@ -100,6 +100,7 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.decision.application_events",
         key=("application_id", "event_type", "event_timestamp"),
         conflict=insert_once(),
+        expected_per_day=5_000,
         needs_before_image=True,
         on_delete=Ignore(),
         on_remove=Ignore(),

@@ -18,6 +18,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.benefit_forecasts",
         key=("forecast_id",),
         conflict=newest_wins("generated_at"),
+        expected_per_day=50_000,
         rules=(Rule("projections is an array", _is_array, reads=("projections",)),),
         columns=(
             Column("forecast_id", required=True),

@@ -47,6 +47,7 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.public.golden_records",
         key=("jan_aadhaar",),
         conflict=merge_changed("source_updated_at"),
+        expected_per_day=20_000,
         conflict_detection=ConflictDetection(tie=Tie.SOURCE, owner_time="updated_at"),
         needs_before_image=True,
         extra_columns=("verification_status", "status"),

@@ -75,6 +75,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.application_decisions",
         key=("application_id",),
         conflict=newest_wins("decision_date"),
+        expected_per_day=10_000,
         derived=Derived(key=("decision_id",), group=("application_id",), select=_NEWEST),
         rules=(
             Rule("decision is known", _is_known, reads=("decision",)),

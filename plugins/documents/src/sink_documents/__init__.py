@@ -40,6 +40,7 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.public.document_metadata",
         key=("document_id",),
         conflict=source_wins(),
+        expected_per_day=15_000,
         on_delete=_DELETED,
         on_remove=_DELETED,
         rules=(

@@ -60,6 +60,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.eligibility_hints",
         key=("family_id", "scheme_code"),
         conflict=source_wins(),  # for candidates; _TOP_FIVE chooses the hints
+        expected_per_day=50_000,
         derived=Derived(
             key=("snapshot_id",),
             group=("family_id",),

@@ -48,7 +48,7 @@ def sink_mapping() -> TableMapping:
         key=("feedback_id",),
         conflict=insert_once(),
         streaming=False,
-        schedules=(Schedule("30 2 * * *", expected=timedelta(minutes=5)),),
+        schedules=(Schedule("30 2 * * *", expected=timedelta(minutes=5), expected_rows=1_000),),
         on_delete=Ignore(),
         on_remove=Ignore(),
         rules=(

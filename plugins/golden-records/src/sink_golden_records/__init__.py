@@ -25,7 +25,8 @@ def sink_mapping() -> TableMapping:
         key=("record_id",),
         conflict=newest_wins("source_updated_at"),
         extra_columns=("status",),
-        schedules=(Schedule("0 1 * * *"),),
+        expected_per_day=2_400,
+        schedules=(Schedule("0 1 * * *", expected_rows=100_000),),
         rules=(not_before("updated_at", "created_at"),),
         columns=(
             Column("record_id", "gr_id", required=True),

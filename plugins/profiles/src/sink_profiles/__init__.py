@@ -34,9 +34,12 @@ def sink_mapping() -> TableMapping:
         key=("family_id",),
         conflict=newest_wins("source_updated_at"),  # between versions of one profile
         derived=Derived(key=("profile_id",), group=("family_id",), select=_LATEST),
+        expected_per_day=12_000,
         schedules=(
-            Schedule("0 * * * *", expected=timedelta(minutes=10)),
-            Schedule("30 0 * * *", full=True, expected=timedelta(minutes=30)),
+            Schedule("0 * * * *", expected=timedelta(minutes=10), expected_rows=100_000),
+            Schedule(
+                "30 0 * * *", full=True, expected=timedelta(minutes=30), expected_rows=100_000
+            ),
         ),
         rules=(not_before("updated_at", "created_at"),),
         columns=(

@@ -33,7 +33,9 @@ def sink_mapping() -> TableMapping:
         key=("code",),
         conflict=source_wins(),
         streaming=False,
-        schedules=(Schedule("0 0 * * *", full=True, expected=timedelta(minutes=5)),),
+        schedules=(
+            Schedule("0 0 * * *", full=True, expected=timedelta(minutes=5), expected_rows=200),
+        ),
         shared_target=True,  # the portal has schemes that the warehouse lacks
         on_delete=_INACTIVE,
         on_remove=_INACTIVE,

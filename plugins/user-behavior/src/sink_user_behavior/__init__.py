@@ -63,7 +63,7 @@ def sink_mapping() -> TableMapping:
         key=("citizen_id", "event_type", "event_date"),
         conflict=source_wins(),
         streaming=False,
-        schedules=(Schedule("0 2 * * *", expected=timedelta(minutes=15)),),
+        schedules=(Schedule("0 2 * * *", expected=timedelta(minutes=15), expected_rows=50_000),),
         query=Query(select=_DAYS, replaces=("event_date",), made_of=_MADE_OF),
         rules=(not_before("last_event_at", "first_event_at"),),
         columns=(
