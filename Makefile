@@ -22,7 +22,7 @@ BESIDE := .pytest_cache/beside.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-reconcile bench-peers lock audit docs
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos drill bench bench-api bench-batch bench-reconcile bench-peers lock audit docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -93,6 +93,9 @@ scenario: venv ## compare all twelve flows with the specification, on another st
 
 chaos: venv ## every fault on a stack, three times under load, then a table; SEED=n ROUNDS=n
 	@SEED=$${SEED:-$$RANDOM} ROUNDS=$${ROUNDS:-3} $(PYTEST) -q tests/chaos
+
+drill: venv ## cause each alert on a stack, and see it fire and clear; ALERT=SinkLate,SinkBatchLate
+	@$(BIN)/python -m tests.drill $(ALERT)
 
 bench: venv ## measure events per second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench
