@@ -1,4 +1,4 @@
-"""Print the pools of the DAGs, one slot for each target table, for `airflow pools import`."""
+"""Print the pools of the DAGs, each with one slot, for `airflow pools import`."""
 
 import json
 import sys
@@ -8,9 +8,9 @@ sys.path.insert(0, str(Path(__file__).with_name("plugins")))
 
 import sink_schedules
 
-targets = sorted({schedule["target"] for schedule in sink_schedules.load()["schedules"]})
+names = sorted({schedule["pool"] for schedule in sink_schedules.load()["schedules"]})
 pools = {
-    target: {"slots": 1, "description": "one batch at a time", "include_deferred": False}
-    for target in targets
+    name: {"slots": 1, "description": "one run at a time", "include_deferred": False}
+    for name in names
 }
 print(json.dumps(pools, indent=2))

@@ -39,7 +39,7 @@ COMMANDS = {
     "run": "Apply change events to the target databases.",
     "batch": "Copy a source table to its target: all rows or the changed ones.",
     "reconcile": "Compare source and target through the mapping, and repair.",
-    "schedule": "Run each mapping's batch when it is due.",
+    "schedule": "Run each mapping's batch and reconciliation when it is due.",
     "api": "Serve callbacks and masked reads over HTTP.",
     "api-key": "Make keys for the callers of the API.",
     "config": "Print each setting: type, default, meaning, present value.",

@@ -1,4 +1,4 @@
-"""``sink-runner schedule``: run each mapping's batch when it is due."""
+"""``sink-runner schedule``: run each mapping's batch and reconciliation when it is due."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
 @wide_option
 @json_option
 def schedule(*, once: bool, as_list: bool, wide: bool, as_json: bool) -> int:
-    """Run each mapping's batch when it is due.
+    """Run each mapping's batch and reconciliation when it is due.
 
-    Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or
-    Ctrl-C. A run that fails is tried again. If runs were missed, by maintenance or because this
-    program was stopped, one run makes up for all of them. [schedule] in sink-runner.toml has the
-    settings; `sink-runner config` explains them. If Apache Airflow runs the batches, do not run
-    this as well.
+    Runs `sink-runner batch` for every schedule of the mappings that are on, and `sink-runner
+    reconcile` at the times of [schedule.reconcile], until SIGTERM or Ctrl-C. A run that fails is
+    tried again. If runs were missed, by maintenance or because this program was stopped, one run
+    makes up for all of them. [schedule] in sink-runner.toml has the settings; `sink-runner config`
+    explains them. If Apache Airflow runs the batches, do not run this as well.
 
     --json prints the schedules instead of running them; with --list, their runs, too.
 

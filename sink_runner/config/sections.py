@@ -180,6 +180,20 @@ class MappingSchedule:
 
 
 @section
+class ReconcileSchedule:
+    """When every mapping is reconciled; a run changes neither database."""
+
+    changed: tuple[str, ...] = ()
+    """Cron expressions, UTC, of runs that compare what changed since the last equal run."""
+    full: tuple[str, ...] = ()
+    """Cron expressions, UTC, of runs that compare every row."""
+
+    def __post_init__(self) -> None:
+        for expression in (*self.changed, *self.full):
+            Cron(expression)
+
+
+@section
 class Scheduling:
     """How `sink-runner schedule` starts batch runs: retries, limits, maintenance."""
 
@@ -202,6 +216,8 @@ class Scheduling:
     """Length of the maintenance window; after it, each schedule that missed a time runs once."""
     mappings: Mapping[str, MappingSchedule] = field(default_factory=dict)
     """Mappings with other schedules than they declare; empty lists: no runs."""
+    reconcile: ReconcileSchedule = field(default_factory=ReconcileSchedule)
+    """Reconciliations, one at a time, beside the batch runs; without times, none run."""
 
     def __post_init__(self) -> None:
         if self.maintenance:

@@ -74,7 +74,7 @@ class Schedules:
     SELECT = "SELECT mapping, mode, cron, done_until, failures FROM sink.schedule"
 
     def __init__(self, mappings: Mapping[str, TableMapping], settings: Scheduling) -> None:
-        plans = plans_of(mappings, settings)
+        plans = [plan for plan in plans_of(mappings, settings) if not plan.reconciles]
         self._current = {(plan.mapping, plan.mode, plan.cron.expression) for plan in plans}
         self._maintenance = settings.window
 

@@ -47,6 +47,7 @@ def _describe_plan(plan: Plan, plugin: Plugin) -> dict[str, Any]:
         "cron": plan.cron.expression,
         "source": plan.source,
         "target": plan.target,
+        "pool": plan.pool,
         "expected_seconds": plan.expected.total_seconds(),
         "arguments": plan.arguments,
         "distribution": plugin.distribution,

@@ -1,15 +1,17 @@
-"""The schedules that the mappings declare, and the progress of each."""
+"""The schedules of batch runs and of reconciliations, and the progress of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ..config.sections import Scheduling
+from ..config.sections import ReconcileSchedule, Scheduling
 from ..model.timetable import Cron
 from ..plugin import TableMapping
+
+_EXPECTED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +24,21 @@ class Plan:
     cron: Cron
     full: bool
     expected: timedelta
-    tolerated: int
+    tolerated: int = 0
     """How many rows may fail before the run counts as failed."""
+    reconciles: bool = False
+    """Whether it reconciles the mapping; otherwise it is a batch run."""
 
     @property
     def mode(self) -> str:
+        if self.reconciles:
+            return "reconcile-full" if self.full else "reconcile"
         return "full" if self.full else "changed"
+
+    @property
+    def pool(self) -> str:
+        """The pool in another scheduler that runs one plan at a time."""
+        return "sink.reconcile" if self.reconciles else self.target
 
     @property
     def database(self) -> str:
@@ -37,6 +48,8 @@ class Plan:
     def arguments(self) -> tuple[str, ...]:
         """The command that runs it, after ``sink-runner``."""
         full = ("--full",) if self.full else ()
+        if self.reconciles:  # a difference is a result, which a retry would only find again
+            return ("reconcile", self.mapping, *full, "--exit-zero")
         return ("batch", self.mapping, *full, "--wait", "--tolerate", str(self.tolerated))
 
 
@@ -79,6 +92,7 @@ def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list
     """Return the schedules of the mappings, with the settings applied, in order of names."""
     found: dict[Plan, None] = {}
     for name, mapping in sorted(mappings.items()):
+        found |= dict.fromkeys(_reconciliations_of(name, mapping, settings.reconcile))
         for cron, full, expected in _times(name, mapping, settings):
             plan = Plan(
                 mapping=name,
@@ -93,6 +107,22 @@ def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list
     return list(found)
 
 
+def _reconciliations_of(
+    name: str, mapping: TableMapping, times: ReconcileSchedule
+) -> Iterator[Plan]:
+    for full, expressions in ((False, times.changed), (True, times.full)):
+        for cron in expressions:
+            yield Plan(
+                mapping=name,
+                source=mapping.source,
+                target=mapping.target,
+                cron=Cron(cron),
+                full=full,
+                expected=_EXPECTED,
+                reconciles=True,
+            )
+
+
 def _times(
     name: str, mapping: TableMapping, settings: Scheduling
 ) -> Iterable[tuple[str, bool, timedelta]]:
@@ -102,7 +132,7 @@ def _times(
     expected_by_mode = {full: expected for _, full, expected in declared}
     other = settings.mappings[name]
     wanted = [*((cron, False) for cron in other.changed), *((cron, True) for cron in other.full)]
-    return [(cron, full, expected_by_mode.get(full, timedelta(hours=1))) for cron, full in wanted]
+    return [(cron, full, expected_by_mode.get(full, _EXPECTED)) for cron, full in wanted]
 
 
 def not_before(progress: Progress, due: datetime, settings: Scheduling) -> datetime:

@@ -43,9 +43,15 @@ UPDATE sink.schedule
      = (%(done_until)s, %(due)s, %(failures)s, %(started_at)s, %(ended_at)s, %(outcome)s)
  WHERE {_IS_PLAN}
 """
-# Every batch run is stored there, whether this scheduler, Airflow or a person started it.
-_LAST_RUN = """
+# Every run is stored there, whether this scheduler, Airflow or a person started it.
+_LAST_BATCH = """
 SELECT started, outcome FROM sink.batch_run WHERE mapping = %(mapping)s AND mode = %(mode)s
+ORDER BY run DESC LIMIT 1
+"""
+_LAST_RECONCILIATION = """
+SELECT started, outcome FROM sink.reconcile_run
+WHERE mapping = %(mapping)s
+  AND mode = CASE %(mode)s WHEN 'reconcile-full' THEN 'full' ELSE 'changed' END
 ORDER BY run DESC LIMIT 1
 """
 
@@ -139,7 +145,8 @@ def _read_state(session: Connection, plan: Plan) -> PlanState:
     if progress is not None and progress.started_at and progress.outcome:
         started, outcome = progress.started_at, str(progress.outcome)
     with suppress(errors.UndefinedTable):
-        last = session.execute(_LAST_RUN, _key(plan)).fetchone()
+        query = _LAST_RECONCILIATION if plan.reconciles else _LAST_BATCH
+        last = session.execute(query, _key(plan)).fetchone()
         if last is not None and (started is None or last[0] > started):
             started, outcome = last[0], _OUTCOMES.get(last[1], last[1])
     return PlanState(progress=progress, started_at=started, outcome=outcome)

@@ -1,5 +1,7 @@
 """Start the batch runs that are due, at most one at a time for each target table.
 
+Reconciliations run beside them, one at a time.
+
 The progress of a schedule is stored in its target database (`run_history`).  So if this process,
 the database or the machine was down, one run catches up on all due times that were missed.
 """
@@ -122,8 +124,15 @@ class Scheduler:
         return found
 
     def _has_room(self, plan: Plan) -> bool:
-        targets = {running.target for running in self._running}
+        """Return whether the plan may start; a reconciliation never delays a batch run."""
+        targets = {running.target for running in self._running if not running.reconciles}
+        if plan.reconciles:
+            return plan.target not in targets and not self._is_reconciling
         return plan.target not in targets and len(targets) < self._settings.at_once
+
+    @property
+    def _is_reconciling(self) -> bool:
+        return any(running.reconciles for running in self._running)
 
     def _start(self, plan: Plan, before: Progress, due: datetime, now: datetime) -> None:
         failures = before.failures if before.due == due else 0

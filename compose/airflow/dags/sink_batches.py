@@ -1,4 +1,4 @@
-"""One DAG for each schedule of the installed sink-runner plugins."""
+"""One DAG for each schedule of the installed sink-runner plugins: batch runs, reconciliations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def dags() -> Iterator[DAG]:
         warnings.warn(f"sink-runner: {error}", UserWarning, stacklevel=1)
     seen: Counter[str] = Counter()
     for schedule in answer["schedules"]:
-        name = f"sink.{schedule['mapping']}" + (".full" if schedule["mode"] == "full" else "")
+        mode = schedule["mode"]
+        name = f"sink.{schedule['mapping']}" + ("" if mode == "changed" else f".{mode}")
         seen[name] += 1
         dag_id = name if seen[name] == 1 else f"{name}.{seen[name]}"
         yield build(dag_id, schedule, answer["rules"])
@@ -48,11 +49,13 @@ def build(dag_id: str, schedule: dict[str, Any], rules: dict[str, Any]) -> DAG:
         default_args={
             "retries": rules["retries"],
             "retry_delay": timedelta(seconds=rules["retry_seconds"]),
-            "pool": pool(schedule["target"]),
+            "pool": pool(schedule["pool"]),
         },
     ) as dag:
         times = Times(schedule["cron"], *maintenance)
-        BatchOperator(task_id="batch", arguments=schedule["arguments"], times=times)
+        BatchOperator(
+            task_id=schedule["arguments"][0], arguments=schedule["arguments"], times=times
+        )
     return dag
 
 
@@ -84,8 +87,8 @@ def deadlines(schedule: dict[str, Any], rules: dict[str, Any]) -> list[DeadlineA
     ]
 
 
-def pool(target: str) -> str:
-    """Return the target table's pool, which has one slot, or the default pool if it is missing.
+def pool(name: str) -> str:
+    """Return the pool of this name, which has one slot, or the default pool if it is missing.
 
     Airflow never starts a task whose pool is missing.  Without one, a batch waits for the lock of
     its target automatically, and takes up a worker meanwhile.
@@ -94,7 +97,7 @@ def pool(target: str) -> str:
         made = json.loads(POOLS.read_text(encoding="utf-8"))
     except FileNotFoundError:
         made = {}
-    return target if target in made else "default_pool"
+    return name if name in made else "default_pool"
 
 
 for dag in dags():

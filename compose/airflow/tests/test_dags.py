@@ -57,7 +57,8 @@ def test_each_schedule_of_installed_plugins_has_a_dag(home):
     assert any(one["readme"].startswith(f"# {one['mapping']}") for one in wanted)
     assert len(read["dags"]) == len(wanted)
     for one in wanted:
-        dag = read["dags"][f"sink.{one['mapping']}" + ".full" * (one["mode"] == "full")]
+        mode = one["mode"]
+        dag = read["dags"][f"sink.{one['mapping']}" + f".{mode}" * (mode != "changed")]
         assert dag["cron"] == one["cron"]
         assert dag["arguments"] == one["arguments"]
         assert (dag["retries"], dag["delay"]) == (3, 300)
@@ -71,13 +72,20 @@ THREE = """(
     Schedule("0 * * * *"), Schedule("5 5 * * *"), Schedule("30 0 * * *", full=True)
 )"""
 
+RECONCILIATIONS = ("sink.apples.reconcile", "sink.apples.reconcile-full")
+
 
 def test_installed_plugin_brings_its_dags(home):
     """Also where the answer of `sink-runner` was kept from the time before."""
     before = home.script(READ + PRINT).answer["dags"]
     home.plugin("apples", THREE)
     after = home.script(READ + PRINT).answer["dags"]
-    assert set(after) - set(before) == {"sink.apples", "sink.apples.full", "sink.apples.2"}
+    assert set(after) - set(before) == {
+        "sink.apples",
+        "sink.apples.full",
+        "sink.apples.2",
+        *RECONCILIATIONS,
+    }
     assert after["sink.apples.2"]["cron"] == "5 5 * * *"
     assert after["sink.apples"]["doc"] == "# apples"
 
@@ -110,16 +118,17 @@ def test_airflow_shows_error_of_silent_sink_runner(home):
     assert "no such option" in str(read["errors"])
 
 
-def test_each_target_has_pool_once_pools_were_made(home):
+def test_each_dag_has_pool_once_pools_were_made(home):
     reported = home.script(POOLS).answer
-    targets = sorted({one["target"] for one in scheduled(home)})
-    assert sorted(reported) == targets
+    pools = sorted({one["pool"] for one in scheduled(home)})
+    assert sorted(reported) == pools
+    assert "sink.reconcile" in pools
     assert all(pool["slots"] == 1 for pool in reported.values())
     before = home.script(READ + PRINT).answer["dags"]
     assert {dag["pool"] for dag in before.values()} == {"default_pool"}
     (home.folder / "airflow" / "sink-pools.json").write_text(json.dumps(reported))
     after = home.script(READ + PRINT).answer["dags"]
-    assert sorted({dag["pool"] for dag in after.values()}) == targets
+    assert sorted({dag["pool"] for dag in after.values()}) == pools
 
 
 POOLS = f"""

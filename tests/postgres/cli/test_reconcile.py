@@ -48,9 +48,15 @@ def test_row_in_flight_returns_1(reconcile, people) -> None:
     assert "Start Debezium" in out
 
 
+def test_exit_zero_reports_difference_with_0(reconcile, people) -> None:
+    people.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 7'")
+    code, out, _ = reconcile("golden-records", "--full", "--exit-zero", "--json")
+    assert (code, json.loads(out)["outcome"]) == (0, "undecided")
+
+
 def test_busy_mapping_returns_75(reconcile, people) -> None:
     with people.parts("golden-records"):
-        code, _, err = reconcile("golden-records")
+        code, _, err = reconcile("golden-records", "--exit-zero")
     assert code == 75
     assert "is being reconciled by another process" in err
 

@@ -142,6 +142,18 @@ class TestWithDatabases:
         again = scheduler.call("--once")
         assert "batch_started" not in again.stderr
 
+    def test_missed_reconciliations_are_one_run(self, scheduler):
+        scheduler.plugin(schedules="")
+        with scheduler.config.open("a") as config:
+            config.write('[schedule.reconcile]\nchanged = ["0 3 * * *"]\n')
+        scheduler.call("--once")
+        scheduler.miss_runs()
+        run = scheduler.call("--once")
+        assert run.returncode == 0, run.stderr
+        find = "SELECT mode, outcome FROM sink.reconcile_run"
+        assert scheduler.sql("smart_citizen", find) == [("changed", "undecided")]
+        assert "batch_started" not in scheduler.call("--once").stderr
+
     def test_list_shows_last_and_next_run(self, scheduler):
         scheduler.plugin()
         head, line = scheduler.call("--list", "--wide").stdout.splitlines()
@@ -243,6 +255,14 @@ def test_schedules_are_printed_as_json(site, call, configured):
     assert printed["rules"]["retries"] == 7
     assert {str(path), str(site.folder)} <= set(printed["depends_on"])
     assert any("apples_for_tests.py" in file for file in printed["depends_on"])
+
+
+def test_json_includes_reconciliations(site, call, configured):
+    site.mapping("apples")
+    configured("apples", more='[schedule.reconcile]\nfull = ["0 4 * * SUN"]\n')
+    (one,) = json.loads(call("schedule", "--json")[1])["schedules"]
+    assert (one["mode"], one["pool"]) == ("reconcile-full", "sink.reconcile")
+    assert one["arguments"] == ["reconcile", "apples", "--full", "--exit-zero"]
 
 
 def test_broken_plugin_does_not_hide_other_schedules(site, call, configured):

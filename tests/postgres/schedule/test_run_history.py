@@ -24,6 +24,11 @@ INSERT INTO sink.batch_run (mapping, target, mode, started, outcome, columns, cl
   snapshot_at, position, sample_position, sample_before)
 VALUES ('apples', 't', 'changed', %s, 'done', 1, 'c', 1, now(), 1, 1, 1)
 """
+RECONCILIATION = """
+INSERT INTO sink.reconcile_run (mapping, mode, started, outcome, columns, cluster, seen_before,
+  snapshot_at)
+VALUES ('apples', 'changed', %s, 'different', 1, 'c', 1, now())
+"""
 
 
 def plan(cron: str = "0 * * * *", name: str = "apples", database: str = "one", **more) -> Plan:
@@ -34,7 +39,7 @@ def plan(cron: str = "0 * * * *", name: str = "apples", database: str = "one", *
         cron=Cron(cron),
         full=more.get("full", False),
         expected=timedelta(hours=1),
-        tolerated=0,
+        reconciles=more.get("reconciles", False),
     )
 
 
@@ -85,6 +90,16 @@ def test_last_run_includes_manual_runs(history, dsns, postgres):
     found = read_states([plan(), plan(full=True)], dsns)
     assert (found[plan()].started_at, found[plan()].outcome) == (NOW, "ok")
     assert found[plan(full=True)].started_at is None
+
+
+def test_last_reconciliation_includes_manual_runs(history, dsns):
+    daily, weekly = plan(reconciles=True), plan(full=True, reconciles=True)
+    history.read([daily], NOW)
+    with psycopg.connect(dsns["one"]) as connection:
+        connection.execute(RECONCILIATION, (NOW,))
+    found = read_states([daily, weekly, plan()], dsns)
+    assert (found[daily].started_at, found[daily].outcome) == (NOW, "different")
+    assert found[weekly].started_at is found[plan()].started_at is None
 
 
 def test_schedules_of_one_mapping_have_separate_progress(history):

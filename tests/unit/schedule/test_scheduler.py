@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sink_runner.config.sections import MappingSchedule, Scheduling
+from sink_runner.config.sections import MappingSchedule, ReconcileSchedule, Scheduling
 from sink_runner.model.timetable import Cron
 from sink_runner.plugin import Column, Schedule, TableMapping, source_wins
 from sink_runner.schedule.plans import Outcome, Plan, Progress, next_start, plans_of
@@ -198,6 +198,45 @@ def test_other_targets_run_concurrently_up_to_limit():
     simulation = Simulation("2026-11-21 06:30", *plans, rules=Scheduling(at_once=2))
     simulation.durations = dict.fromkeys("abc", timedelta(minutes=3))
     assert simulation.run("2026-11-21 07:30") == ["07:00", "07:00", "07:03"]
+
+
+def test_reconciliations_run_one_by_one():
+    plans = [plan(name=name, reconciles=True) for name in ("a", "b")]
+    simulation = Simulation("2026-11-21 06:30", *plans)
+    simulation.durations = {"a": timedelta(minutes=3)}
+    assert simulation.run("2026-11-21 07:30") == ["07:00", "07:03"]
+
+
+def test_reconciliation_delays_no_batch():
+    """Neither of its own target, nor by filling the places of batch runs."""
+    check, batch = plan(reconciles=True), plan("5 * * * *")
+    simulation = Simulation("2026-11-21 06:30", check, batch, rules=Scheduling(at_once=1))
+    simulation.durations["apples"] = timedelta(minutes=30)
+    assert simulation.run("2026-11-21 07:10") == ["07:00", "07:05"]
+
+
+def test_reconciliation_waits_for_batch_of_target():
+    check, batch = plan("5 * * * *", reconciles=True), plan()
+    simulation = Simulation("2026-11-21 06:30", check, batch)
+    simulation.durations["apples"] = timedelta(minutes=10)
+    assert simulation.run("2026-11-21 07:30") == ["07:00", "07:10"]
+
+
+def test_every_mapping_is_reconciled_at_set_times():
+    mapping = TableMapping(
+        source="north.public.t",
+        target="south.public.t",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id"),),
+    )
+    times = ReconcileSchedule(changed=("0 3 * * *",), full=("0 4 * * SUN",))
+    plans = plans_of({"apples": mapping}, Scheduling(reconcile=times))
+    assert [(one.mode, one.cron.expression, one.arguments) for one in plans] == [
+        ("reconcile", "0 3 * * *", ("reconcile", "apples", "--exit-zero")),
+        ("reconcile-full", "0 4 * * SUN", ("reconcile", "apples", "--full", "--exit-zero")),
+    ]
+    assert plans_of({"apples": mapping}, Scheduling()) == []
 
 
 def test_times_missed_by_overlong_run_are_one():
