@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from .auth_middleware import PROTECTED, AuthMiddleware
 from .console import add_console
 from .graphql import graphql_router
-from .operations import callbacks, reads
+from .operations import callbacks, reads, requests
 from .page import page
 from .problems import ProblemDetails, add_handlers
 from .readiness import Readiness
@@ -69,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.include_router(callbacks(services))
     app.include_router(reads(services))
+    app.include_router(requests(services))
     if services.routes.queries:
         app.include_router(graphql_router(services))
     app.openapi = _document_builder(app)  # type: ignore[method-assign]  # as FastAPI documents it

@@ -1,4 +1,4 @@
-"""GraphQL: the query routes as the fields of one schema, several of them in one request.
+"""GraphQL: query routes as queries and service routes as mutations, several in one request.
 
 A field needs the scope of its route and is masked like it.  Messages of errors never quote the
 request, as in the problem details of the other routes.
@@ -33,11 +33,12 @@ from graphql import (
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ..plugin import PathParameter, QueryRoute
+from ..plugin import PathParameter, QueryRoute, ServiceRoute
 from .callers import Caller
 from .graphql_cost import measure
 from .graphql_types import TypeBuilder
 from .problems import ProblemError, problem_type
+from .responses import Requested
 from .services import Services
 
 _MEDIA_TYPE = "application/graphql-response+json"
@@ -88,13 +89,20 @@ def graphql_router(services: Services) -> APIRouter:
 
 
 def build_schema(services: Services) -> GraphQLSchema:
-    """Return the schema with a field for each query route; there must be at least one."""
+    """Return the schema with a field for each route; there must be a query route."""
     types = TypeBuilder()
     fields = {
-        re.sub(r"\W", "_", route.name): _field(services, route, types)
-        for route in services.routes.queries
+        _field_name(route): _field(services, route, types) for route in services.routes.queries
     }
-    return GraphQLSchema(GraphQLObjectType("Query", fields))
+    requests = {_field_name(route): _field(services, route, types) for route in services.requests}
+    return GraphQLSchema(
+        GraphQLObjectType("Query", fields),
+        GraphQLObjectType("Mutation", requests) if requests else None,
+    )
+
+
+def _field_name(route: QueryRoute | ServiceRoute) -> str:
+    return re.sub(r"\W", "_", route.name)
 
 
 class Executor:
@@ -151,9 +159,11 @@ class Executor:
             self._services.rates.take(caller.name, cost.reads - 1)
 
 
-def _field(services: Services, route: QueryRoute, types: TypeBuilder) -> GraphQLField:
+def _field(
+    services: Services, route: QueryRoute | ServiceRoute, types: TypeBuilder
+) -> GraphQLField:
     return GraphQLField(
-        types.output(route.model),
+        types.output(route.model if isinstance(route, QueryRoute) else Requested),
         {one.name: _argument(one, types) for one in route.parameters},
         _resolver(services, route),
         description=f"{route.summary}. {route.description} Scope `{route.scope}`.",
@@ -165,13 +175,17 @@ def _argument(parameter: PathParameter, types: TypeBuilder) -> GraphQLArgument:
     return GraphQLArgument(kind, description=parameter.description)
 
 
-def _resolver(services: Services, route: QueryRoute) -> Callable[..., Any]:
+def _resolver(services: Services, route: QueryRoute | ServiceRoute) -> Callable[..., Any]:
     adapters = {one.name: TypeAdapter(one.type) for one in route.parameters}
 
     def resolve(_root: None, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         caller: Caller = info.context
         caller.require(route.scope)
-        answer = services.read(route, _validated(adapters, arguments), caller.group)
+        parameters = _validated(adapters, arguments)
+        if isinstance(route, QueryRoute):
+            answer = services.read(route, parameters, caller.group)
+        else:
+            answer = services.ask(route, parameters, caller.group)
         return answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
 
     return resolve

@@ -1,17 +1,18 @@
 """Build FastAPI's operations from the routes of the plugins."""
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..plugin import EventRoute, PathParameter, QueryRoute, Table
+from ..plugin import EventRoute, PathParameter, QueryRoute, ServiceRoute, Table
 from .callers import Caller
 from .idempotency import KeyedRequest
 from .problems import documented
-from .responses import Accepted, BulkAccepted
+from .responses import Accepted, BulkAccepted, Requested
 from .services import Services
 
 IdempotencyKey = Annotated[
@@ -25,6 +26,8 @@ IdempotencyKey = Annotated[
 ]
 _WRITE_ERRORS = documented(400, 401, 403, 409, 413, 422, 429, 503)
 _READ_ERRORS = documented(401, 403, 404, 422, 429, 503)
+_REQUEST_ERRORS = documented(401, 403, 422, 429, 502, 503)
+_EXISTS = "There is a result already, at `path`; nothing was sent to the service."
 
 
 def require_scope(scope: str) -> Callable[[Request], Caller]:
@@ -123,21 +126,50 @@ def reads(services: Services) -> APIRouter:
 
 
 def _make_handler(services: Services, route: QueryRoute) -> Callable[..., Any]:
-    """Return the handler of a route; FastAPI reads the parameters from its signature."""
 
     def read(caller: Caller, **parameters: Any) -> Any:
         return services.read(route, parameters, caller.group)
 
-    allowed = Annotated[Caller, Depends(require_scope(route.scope))]
-    path_and_caller = [
-        *(
-            Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path_annotation(one))
-            for one in route.parameters
-        ),
-        Parameter("caller", Parameter.KEYWORD_ONLY, annotation=allowed),
-    ]
-    read.__signature__ = Signature(path_and_caller, return_annotation=route.model)  # type: ignore[attr-defined]
+    read.__signature__ = _signature(route, route.model)  # type: ignore[attr-defined]
     return read
+
+
+def requests(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["Requests"])
+    for route in services.requests:
+        router.post(
+            route.path,
+            status_code=202,
+            responses={200: {"model": Requested, "description": _EXISTS}, **_REQUEST_ERRORS},
+            operation_id=f"post_{route.name}",
+            summary=route.summary,
+            description=f"{route.description} Scope `{route.scope}`.".strip(),
+        )(_make_request_handler(services, route))
+    return router
+
+
+def _make_request_handler(services: Services, route: ServiceRoute) -> Callable[..., Any]:
+    def ask(caller: Caller, response: Response, **parameters: Any) -> Requested:
+        found = services.ask(route, parameters, caller.group)
+        if found.status == "exists":
+            response.status_code = HTTPStatus.OK
+        return found
+
+    ask.__signature__ = _signature(  # type: ignore[attr-defined]
+        route, Requested, Parameter("response", Parameter.KEYWORD_ONLY, annotation=Response)
+    )
+    return ask
+
+
+def _signature(route: QueryRoute | ServiceRoute, answer: Any, *others: Parameter) -> Signature:
+    """Return the signature from which FastAPI reads the parameters of a route."""
+    allowed = Annotated[Caller, Depends(require_scope(route.scope))]
+    parameters = [
+        Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path_annotation(one))
+        for one in route.parameters
+    ]
+    caller = Parameter("caller", Parameter.KEYWORD_ONLY, annotation=allowed)
+    return Signature([*parameters, caller, *others], return_annotation=answer)
 
 
 def _path_annotation(parameter: PathParameter) -> Any:

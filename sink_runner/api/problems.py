@@ -153,7 +153,8 @@ _DESCRIPTIONS = {
     413: "The request, or one event of it, is too large.",
     422: "Something is wrong with the request, or the Idempotency-Key came with another body.",
     429: "Too many requests; Retry-After says when to go on.",
-    503: "Kafka, the registry or the database does not answer: sending the same again is safe.",
+    502: "The service that the request was passed to refuses it.",
+    503: "Something that the request needs does not answer: sending the same again is safe.",
 }
 
 

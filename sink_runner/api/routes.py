@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..config.api import Api
 from ..config.reader import hint
 from ..errors import ConfigError
-from ..plugin import EventRoute, HttpApi, QueryRoute
+from ..plugin import EventRoute, HttpApi, QueryRoute, ServiceRoute
 
 _DESCRIPTION = """\
 Every call needs an API key or a bearer token, and a scope; every answer of a query is masked for
@@ -21,11 +21,14 @@ class Routes:
 
     events: Sequence[EventRoute] = ()
     queries: Sequence[QueryRoute] = ()
+    requests: Sequence[ServiceRoute] = ()
+    """Those that are declared; a route is served if the settings have its service."""
     description: str = _DESCRIPTION
 
     @property
     def scopes(self) -> list[str]:
-        routes: list[EventRoute | QueryRoute] = [*self.events, *self.queries]
+        routes: list[EventRoute | QueryRoute | ServiceRoute]
+        routes = [*self.events, *self.queries, *self.requests]
         return sorted({route.scope for route in routes})
 
 
@@ -38,14 +41,18 @@ def collect_routes(apis: Iterable[HttpApi], settings: Api) -> Routes:
     apis = list(apis)
     routes = [route for api in apis for route in api.routes]
     events = [route for route in routes if isinstance(route, EventRoute)]
+    requests = [route for route in routes if isinstance(route, ServiceRoute)]
     descriptions = [api.description for api in apis if api.description]
     found = Routes(
         events=[_with_table(route, settings.tables.get(route.name)) for route in events],
         queries=[route for route in routes if isinstance(route, QueryRoute)],
+        requests=requests,
         description="\n\n".join(descriptions) or _DESCRIPTION,
     )
     for name in settings.tables:
         _check_known(f"api.tables.{name}", name, [route.name for route in events])
+    for name in settings.services:
+        _check_known(f"api.services.{name}", name, [route.service for route in requests])
     for name, client in settings.clients.items():
         for number, scope in enumerate(client.scopes):
             _check_known(f"api.clients.{name}.scopes[{number}]", scope, found.scopes)

@@ -44,7 +44,7 @@ def serve(config: Config, routes: Routes) -> int:
     api = services.api
     server = _Server(configure(create_app(services), api, config.shutdown_seconds))
     structlog.get_logger().info("api_started", host=api.host, port=api.port)
-    if not routes.events and not routes.queries:
+    if not (routes.events or routes.queries or routes.requests):
         structlog.get_logger().warning(
             "api_routes_missing",
             reason="no plugin that is on has the hook sink_api: /v1/ has no routes",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
+from http import HTTPStatus
 from typing import Any, Self
 
 import psycopg
@@ -19,17 +20,19 @@ from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
-from ..plugin import QueryRoute
+from ..plugin import QueryRoute, ServiceRoute
 from ..postgres.session import configure
 from .api_keys import check_secret
 from .callers import Callers
 from .idempotency import IdempotencyStore
 from .ingest import EventIngest
 from .masked_query import MaskedQuery
-from .problems import not_found
+from .problems import ProblemError, not_found
 from .publisher import Publisher
 from .rate_limits import RateLimit
+from .responses import Requested
 from .routes import Routes
+from .service_client import ServiceClient
 from .subjects import Subjects
 from .tokens import Tokens
 
@@ -55,6 +58,13 @@ class Services:
     pools: tuple[Pool, ...]
     publisher: Publisher
     subjects: Subjects
+    clients: Mapping[str, ServiceClient]
+    """The services that routes pass requests to, by name."""
+
+    @property
+    def requests(self) -> list[ServiceRoute]:
+        """The routes whose service is in the settings."""
+        return [route for route in self.routes.requests if route.service in self.clients]
 
     def read(self, route: QueryRoute, parameters: Mapping[str, Any], group: str) -> Any:
         """Answer a query route for a group; ProblemError if there is no row."""
@@ -62,6 +72,23 @@ class Services:
         if not rows:
             raise not_found(route.not_found)
         return route.model.model_validate(route.answer(parameters, rows))
+
+    def ask(self, route: ServiceRoute, parameters: Mapping[str, Any], group: str) -> Requested:
+        """Pass a request to the service of a route, unless there is a result already."""
+        known = route.unless
+        if known is not None and self._has_row(known, parameters, group):
+            return Requested(status="exists", path=f"/v1{known.path.format(**parameters)}")
+        self.clients[route.service].send(route.body(parameters))
+        return Requested(status="requested")
+
+    def _has_row(self, route: QueryRoute, parameters: Mapping[str, Any], group: str) -> bool:
+        try:
+            self.read(route, parameters, group)
+        except ProblemError as problem:
+            if problem.status is HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def open(self) -> None:
         for pool in self.pools:
@@ -73,6 +100,8 @@ class Services:
         for pool in self.pools:
             pool.close(timeout=1)
         self.subjects.close()
+        for client in self.clients.values():
+            client.close()
 
 
 def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -> Services:
@@ -125,6 +154,7 @@ def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -
         pools=(reading, control),
         publisher=publisher,
         subjects=subjects,
+        clients={name: ServiceClient(name, settings) for name, settings in api.services.items()},
     )
 
 

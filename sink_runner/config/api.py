@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from .reader import Count, Duration, Minimum, WholeNumber, section
+from .reader import Count, Duration, Minimum, Secret, WholeNumber, section
+from .tls import Tls, url_faults
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"}
@@ -32,6 +33,35 @@ class Client:
     """What the client may do; a token narrows this and never widens it."""
     group: str = ""
     """Group of the masking policies for which the client's reads are masked."""
+
+
+@section
+class Service(Tls):
+    """A service that callers may ask for a result, such as a forecast."""
+
+    url: str
+    """Where a request is sent, by POST with JSON."""
+    token: Secret | None = None
+    """Bearer token for the service; read again for each request."""
+    allow_plaintext_credentials: bool = False
+    """Permit a token with http://, which sends it without encryption."""
+    seconds: Annotated[float, Minimum(0.1)] = 5.0
+    """How long the service may take to answer."""
+    repeat_seconds: Duration = 300.0
+    """How long the same request is not sent again, because its result may be on its way."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.url.lower().startswith("https:")
+
+    def _faults(self) -> Iterator[str]:
+        yield from url_faults(
+            "url",
+            self.url,
+            login="token",
+            may_be_plaintext=not self.token or self.allow_plaintext_credentials,
+        )
+        yield from self._unused_tls_keys("a url")
 
 
 @section
@@ -100,6 +130,8 @@ class Api:
     clients: Mapping[str, Client] = field(default_factory=dict)
     """One table for each caller."""
     oauth: TokenIssuer | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """Services that routes of plugins pass requests to, one table for each."""
     max_body_bytes: Count = 1_000_000
     """A longer request is refused."""
     max_items: Count = 500

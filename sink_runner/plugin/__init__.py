@@ -39,7 +39,14 @@ from .conflicts import (
     source_wins,
 )
 from .events import ABSENT, Change, Changes, Context, Event, FilterResult, Op, Row
-from .http_api import CapturedColumn, EventRoute, HttpApi, PathParameter, QueryRoute
+from .http_api import (
+    CapturedColumn,
+    EventRoute,
+    HttpApi,
+    PathParameter,
+    QueryRoute,
+    ServiceRoute,
+)
 from .mapping import Derived, Query, Schedule, Table, TableMapping
 from .masked_value import MaskedValue
 
@@ -77,6 +84,7 @@ __all__ = [
     "Row",
     "Rule",
     "Schedule",
+    "ServiceRoute",
     "SetColumns",
     "Strategy",
     "SyncTime",

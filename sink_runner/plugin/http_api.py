@@ -1,4 +1,4 @@
-"""The routes that a plugin adds to `sink-runner api`: events to publish, masked queries to answer.
+"""The routes that a plugin adds to `sink-runner api`: events, masked queries, requests to services.
 
 Field types for the models of events are in `sink_runner.plugin.field_types`, which needs pydantic.
 """
@@ -110,9 +110,7 @@ class QueryRoute:
     """The detail of the 404 answer if the query finds no row."""
 
     def __post_init__(self) -> None:
-        names = {parameter.name for parameter in self.parameters}
-        if names != set(re.findall(r"\{(\w+)\}", self.path)):
-            raise ValueError(f"route {self.name!r}: parameters must be those in {self.path}")
+        _check_parameters(self)
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -121,10 +119,51 @@ class QueryRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRoute:
+    """POST /v1<path>: ask another service for a result, which arrives later as an event.
+
+    The service gets ``POST`` with JSON at the URL in `[api.services.<service>]`.  Without that
+    section the route is not served.
+    """
+
+    name: str
+    """The operation is ``post_<name>`` in the OpenAPI document."""
+    path: str
+    service: str
+    """The key of `[api.services]`."""
+    scope: str
+    """The scope that a caller needs, such as ``forecasts:request``."""
+    parameters: Sequence[PathParameter] = ()
+    body: Callable[[Mapping[str, Any]], Any] = dict
+    """Builds the JSON for the service from the parameters."""
+    unless: QueryRoute | None = None
+    """A query with the same parameters: if it finds a row, nothing is sent to the service."""
+    summary: str
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_parameters(self)
+        if self.unless is not None:
+            _check_parameters(self, self.unless.path)
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Method and path of the operation."""
+        return (f"POST /v1{self.path}",)
+
+
+def _check_parameters(route: QueryRoute | ServiceRoute, path: str | None = None) -> None:
+    path = route.path if path is None else path
+    names = {parameter.name for parameter in route.parameters}
+    if names != set(re.findall(r"\{(\w+)\}", path)):
+        raise ValueError(f"route {route.name!r}: parameters must be those in {path}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpApi:
     """What the hook `sink_api` returns."""
 
-    routes: Sequence[EventRoute | QueryRoute]
+    routes: Sequence[EventRoute | QueryRoute | ServiceRoute]
     description: str = ""
     """The first paragraph of the OpenAPI document; if empty, a general one."""
 

@@ -4,6 +4,7 @@ from sink_runner.plugin import HttpApi, hookimpl
 
 from .callbacks import ALERTS, FORECASTS
 from .reads import ELIGIBILITY, FORECAST, PROFILE
+from .requests import FORECAST_REQUEST
 
 _DESCRIPTION = """\
 Callbacks of the forecast service and of the models that raise alerts, and reads of the warehouse
@@ -14,5 +15,6 @@ the warehouse is masked for the caller's group. Errors are problem details (RFC 
 @hookimpl
 def sink_api() -> HttpApi:
     return HttpApi(
-        routes=(FORECASTS, ALERTS, ELIGIBILITY, FORECAST, PROFILE), description=_DESCRIPTION
+        routes=(FORECASTS, ALERTS, ELIGIBILITY, FORECAST, PROFILE, FORECAST_REQUEST),
+        description=_DESCRIPTION,
     )
