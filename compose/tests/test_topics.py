@@ -2,9 +2,11 @@
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from sink_stack import topics
 from sink_stack.debezium import captured_tables
@@ -55,6 +57,30 @@ def test_misspelt_word_is_error_that_names_topic(tmp_path, entry):
         topics.declared(path)
 
 
+def test_override_replaces_values_and_keeps_others(tmp_path):
+    path = tmp_path / "topics.toml"
+    path.write_text(
+        """[defaults]
+replication_factor = 3
+[topics."smart_citizen.public.citizens"]
+retention_days = 90"""
+    )
+    found = {topic.name: topic for topic in topics.declared(TOPICS, path)}
+    own = {topic.name: topic for topic in topics.declared(TOPICS)}
+    changed = {"smart_citizen.public.citizens": {"retention_days": 90}}
+    assert found == {
+        name: replace(topic, replication_factor=3, **changed.get(name, {}))
+        for name, topic in own.items()
+    }
+
+
+def test_override_of_unknown_topic_is_error(tmp_path):
+    path = tmp_path / "topics.toml"
+    path.write_text("[topics.'smart_citizen.public.citizen']\nretention_days = 90")
+    with pytest.raises(StackError, match=r"no topic smart_citizen\.public\.citizen$"):
+        topics.declared(TOPICS, path)
+
+
 def test_every_property_is_documented():
     text = (ROOT / "debezium-config" / "README.md").read_text()
     words = set(re.findall(r"[A-Za-z0-9-]+", text))
@@ -83,3 +109,22 @@ def test_admin_does_not_change_logger_of_kafka(stack):
     with topics.admin(stack.kafka) as client:
         client.list_topics()
     assert logger.level == before
+
+
+@pytest.mark.stack
+def test_topics_are_changed_but_not_their_replicas(stack):
+    (topic, *_) = topics.declared(TOPICS)
+    try:
+        assert topics.create(stack.kafka, [replace(topic, max_message_bytes=1_000_000)]) == 0
+        assert limit_of(stack.kafka, topic.name) == "1000000"
+    finally:
+        topics.create(stack.kafka, [topic])
+    with pytest.raises(StackError, match="does not have 3 replicas"):
+        topics.create(stack.kafka, [replace(topic, replication_factor=3)])
+
+
+def limit_of(kafka, topic):
+    with topics.admin(kafka) as client:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        found = client.describe_configs([resource])
+    return found["topic"][topic]["max.message.bytes"]["value"]

@@ -26,6 +26,8 @@ NOT_RUN = {
     ("compose/airflow/README.md", "compose/airflow/tests starts Airflow with ports of its own"),
     ("compose/airflow/README.md", "airflow standalone does not end"),
     ("docs/guide/kafka-security.md", "the broker is a placeholder"),
+    ("docs/guide/kubernetes.md", "the image registry is a placeholder"),
+    ("docs/guide/kubernetes.md", "it needs a cluster"),
     ("docs/tutorial.md", "the tests run in this environment"),
 }
 BLOCKS = [

@@ -12,8 +12,23 @@ import click
 import psycopg
 from rich.console import Console
 from sink_runner.completion import completion_option
+from sink_runner.config import FILE, find_file, load
+from sink_runner.errors import ConfigError
+from sink_runner.kafka.connection import KafkaConnection
 
-from . import debezium, engine, envfile, initialise, layout, logs, orphans, psql, show, status
+from . import (
+    debezium,
+    engine,
+    envfile,
+    initialise,
+    layout,
+    logs,
+    orphans,
+    psql,
+    show,
+    status,
+    topics,
+)
 from .errors import StackError
 from .programs import Installer
 from .progress import Reporter
@@ -243,6 +258,31 @@ def _show(*, as_json: bool) -> None:
 def _init() -> None:
     """Fill the databases and create the topics of a compose stack."""
     initialise.run(layout.find(os.environ), os.environ)
+
+
+@program.command("topics")
+@click.option(
+    "--override",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File of the form of compose/topics.toml, whose values replace those of that file.",
+)
+def _topics(*, override: Path | None) -> None:
+    """Create the topics of compose/topics.toml on a Kafka of your own.
+
+    The connection is [kafka] of sink-runner.toml, or of the file that SINK_CONFIG names.
+    compose/kubernetes/production/topics.toml is an override for three brokers.
+    """
+    where = layout.find(os.environ)
+    file = find_file(Path.cwd(), os.environ)
+    if file is None:
+        raise StackError(f"no {FILE} in this folder or above it: set SINK_CONFIG")
+    wanted = topics.declared(where.topics, override)
+    try:
+        kafka = KafkaConnection.of(load(file).config().kafka)
+        created = topics.create(kafka, wanted)
+    except ConfigError as fault:
+        raise StackError(f"{file}: {fault}") from None
+    print(f"created {created} topics; {len(wanted) - created} existed")
 
 
 def _stack() -> Stack:

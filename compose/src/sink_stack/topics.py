@@ -11,6 +11,7 @@ from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+from sink_runner.kafka.connection import KafkaConnection
 
 from .errors import StackError
 
@@ -28,40 +29,65 @@ class Topic:
     retention_days: int
     max_message_bytes: int = 68157440
     """As the broker's `message.max.bytes`; debezium-config/README.md has all limits."""
+    replication_factor: int = 1
+    min_insync_replicas: int = 1
 
     def creation(self) -> dict[str, Any]:
         """Return the arguments of the admin client."""
         retention = str(self.retention_days * _DAY)
         return {
             "num_partitions": self.partitions,
-            "replication_factor": 1,
-            "configs": {
-                "cleanup.policy": "delete",
-                "retention.ms": retention,
-                "max.message.bytes": str(self.max_message_bytes),
-            },
+            "replication_factor": self.replication_factor,
+            "configs": {"cleanup.policy": "delete", "retention.ms": retention, **self.changeable()},
+        }
+
+    def changeable(self) -> dict[str, str]:
+        """Return the settings that an existing topic gets as well."""
+        return {
+            "max.message.bytes": str(self.max_message_bytes),
+            "min.insync.replicas": str(self.min_insync_replicas),
         }
 
 
-def declared(path: Path) -> list[Topic]:
-    """Return the topics of the file; an unknown or missing key is an error."""
+_OPTIONAL = {"max_message_bytes", "replication_factor", "min_insync_replicas"}
+
+
+def declared(path: Path, override: Path | None = None) -> list[Topic]:
+    """Return the topics of the file; the values of `override` replace those of the file.
+
+    An unknown or missing key is an error, and so is a topic that only `override` has.
+    """
+    defaults, topics = _read(path)
+    more_defaults, more = _read(override) if override else ({}, {})
+    if unknown := sorted(more.keys() - topics.keys()):
+        raise StackError(f"{override}: {path} has no topic {', '.join(unknown)}")
+    return [
+        _topic(path, name, {**defaults, **more_defaults, **entry, **more.get(name, {})})
+        for name, entry in topics.items()
+    ]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the defaults of a file, and its topics."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
-    defaults = document.get("defaults", {})
-    return [_topic(path, name, {**defaults, **entry}) for name, entry in document["topics"].items()]
+    return document.get("defaults", {}), document.get("topics", {})
 
 
 def _topic(path: Path, name: str, entry: Mapping[str, Any]) -> Topic:
     wanted = {"key", "partitions", "retention_days"}
-    given = entry.keys() - {"max_message_bytes"}
+    given = entry.keys() - _OPTIONAL
     if given != wanted:
         differs = ", ".join(sorted(given ^ wanted))
         raise StackError(f"{path}, {name}: unknown or missing: {differs}")
     return Topic(name=name, **entry)
 
 
-def create(bootstrap: str, topics: Sequence[Topic]) -> int:
-    """Create missing topics, return their number; a different partition count is an error."""
-    with admin(bootstrap) as client:
+def create(kafka: KafkaConnection | str, topics: Sequence[Topic]) -> int:
+    """Create missing topics, return their number.
+
+    An existing topic with other numbers of partitions or of replicas is an error.
+    """
+    with admin(kafka) as client:
         existing = set(client.list_topics())
         missing = {topic.name: topic.creation() for topic in topics if topic.name not in existing}
         if missing:
@@ -70,18 +96,14 @@ def create(bootstrap: str, topics: Sequence[Topic]) -> int:
                 client.create_topics(missing, timeout_ms=_ADMIN_SECONDS * 1000)
         known = [topic for topic in topics if topic.name in existing]
         _check(client, known)
-        _raise_limits(client, known)
+        _change_settings(client, known)
     return len(missing)
 
 
-def _raise_limits(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
-    """Set the largest record of topics that an earlier version has made."""
+def _change_settings(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
+    """Set what an earlier version, or another override, has set differently."""
     resources = [
-        ConfigResource(
-            ConfigResourceType.TOPIC,
-            topic.name,
-            configs={"max.message.bytes": str(topic.max_message_bytes)},
-        )
+        ConfigResource(ConfigResourceType.TOPIC, topic.name, configs=topic.changeable())
         for topic in topics
     ]
     if resources:
@@ -92,25 +114,32 @@ def _check(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
     if not topics:
         return
     found = client.describe_topics([topic.name for topic in topics])
-    counts = {one["name"]: len(one["partitions"]) for one in found}
+    partitions = {one["name"]: one["partitions"] for one in found}
     for topic in topics:
-        if counts[topic.name] != topic.partitions:
+        if len(partitions[topic.name]) != topic.partitions:
             raise StackError(
-                f"topic {topic.name} has {counts[topic.name]} partitions and compose/topics.toml"
-                f" says {topic.partitions}: changing it moves keys; run `sink-stack clean` to begin"
-                " again"
+                f"topic {topic.name} has {len(partitions[topic.name])} partitions and"
+                f" compose/topics.toml says {topic.partitions}: changing it moves keys; run"
+                " `sink-stack clean` to begin again"
+            )
+        if any(
+            len(one["replica_nodes"]) != topic.replication_factor for one in partitions[topic.name]
+        ):
+            raise StackError(
+                f"topic {topic.name} does not have {topic.replication_factor} replicas: change it"
+                " with Kafka's kafka-reassign-partitions.sh"
             )
 
 
 @contextmanager
-def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+def admin(kafka: KafkaConnection | str) -> Iterator[KafkaAdminClient]:
     """An admin client; a broker that opens its port may still refuse for a moment."""
     logger = logging.getLogger("kafka")
     level = logger.level
     # What the client logs while the broker starts is not a fault.
     logger.setLevel(logging.CRITICAL)
     try:
-        client = _connected(bootstrap)
+        client = _connected(KafkaConnection(kafka) if isinstance(kafka, str) else kafka)
         try:
             yield client
         finally:
@@ -119,12 +148,12 @@ def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
         logger.setLevel(level)
 
 
-def _connected(bootstrap: str) -> KafkaAdminClient:
+def _connected(kafka: KafkaConnection) -> KafkaAdminClient:
     bound = time.monotonic() + _ADMIN_SECONDS
     while True:
         try:
-            return KafkaAdminClient(bootstrap_servers=bootstrap)
+            return KafkaAdminClient(**kafka.for_kafka_python("admin", {}))
         except KafkaError as exc:
             if time.monotonic() > bound:
-                raise StackError(f"Kafka at {bootstrap} does not answer: {exc!r}") from exc
+                raise StackError(f"Kafka at {kafka.bootstrap} does not answer: {exc!r}") from exc
             time.sleep(0.1)
