@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -19,6 +20,7 @@ from ..masking.origins import UNDECIDED
 from ..masking.policy import Policies
 from ..masking.policy_watch import PolicyWatch
 from ..masking.ranger.renewal import watch_policies
+from ..openlineage.datasets import describe
 from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, read_table
@@ -137,6 +139,7 @@ def _make_pipeline(
         settle_seconds=config.batch.settle_seconds,
         retry=Retrier(RetryPolicy(steps=config.retry_steps, forever=False), stop, log),
         stop=stop,
+        describe=partial(describe, setup, watch.current),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from ..config.dsn import Dsn
+from ..openlineage.events import Datasets
 from ..pipeline import Pipeline
 from ..plugin import Strategy, TableMapping
 from ..retry import Retrier
@@ -63,6 +64,8 @@ class BatchPipeline:
     settle_seconds: float
     retry: Retrier
     stop: threading.Event
+    describe: Callable[..., Datasets]
+    """Returns the tables and columns that the mapping reads and writes, for lineage events."""
 
     @property
     def name(self) -> str:

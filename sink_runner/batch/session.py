@@ -11,6 +11,8 @@ from rich.console import Console
 from ..config import Config
 from ..config.database import find_database
 from ..loading import discovery
+from ..openlineage.client import sending, track
+from ..openlineage.events import Job, JobKind
 from ..signals import stopped_by_signals
 from .build import open_pipeline
 from .lock import BusyError, locked
@@ -44,9 +46,13 @@ def run(
             stopped_by_signals(stop),
             locked(dsn, plugin.name, mapping.target, wait=wait, stop=stop) as lock,
             open_pipeline(plugin, plugins, config, stop) as batch,
+            sending(config.lineage, unless=options.dry_run) as client,
+            track(client, Job(JobKind.BATCH, plugin.name), batch.describe) as run,
             Progress(plugin.name, console) as progress,
         ):
-            return BatchRun(batch, options, lock, progress).run()
+            report = BatchRun(batch, options, lock, progress).run()
+            run.rows, run.aborted = report.counts["written"], report.interrupted
+            return report
     except BusyError as fault:
         print(f"sink-runner: {fault}", file=sys.stderr)
         return None

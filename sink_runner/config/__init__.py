@@ -19,6 +19,7 @@ from .api import Api
 from .database import Database
 from .dsn import Dsn
 from .kafka import Kafka
+from .lineage import Lineage
 from .policies import Policies
 from .reader import Duration, Minimum, SettingsReader, section
 from .registry import Registry
@@ -65,6 +66,7 @@ class Config:
     waiting: Deferral = Deferral()
     schema: Schema = Schema()
     health: HealthSettings = HealthSettings()
+    lineage: Lineage = Lineage()
     log: Log = Log()
     quality: Quality = Quality()
     schedule: Scheduling = Scheduling()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from .policy import ColumnName, Mask, Policies
 from .principals import Principal, group_principal
 
 HIDDEN = "hidden"
+_WORD = re.compile(r"\w+")
 Known = Mapping[str, Origins]
 """The origins of the mappings whose databases were read."""
 NOTHING_KNOWN: Known = MappingProxyType({})
@@ -106,8 +108,9 @@ def column_lineage(
 ) -> list[ColumnLineage]:
     """Return the lineage of every target column that the mapping writes.
 
-    `derived` are the columns of the target of a mapping with `Derived`.  The SQL may compute one
-    from any column of the candidates, except for the columns of the group.
+    `derived` are the columns of the target of a mapping with `Derived`; those that its SQL does not
+    name are left out.  It may compute a column from any of the candidates' columns, except for the
+    columns of the group.
     """
     making = _Making(policies, None)
     declared = [
@@ -134,9 +137,11 @@ def _derive(
     candidates = {one.target: one.inputs for one in declared}
     every = tuple(dict.fromkeys(one for inputs in candidates.values() for one in inputs))
     group = {name: candidates[name] for name in mapping.derived.group}
+    named = {*candidates, *_WORD.findall(mapping.derived.select)}
     return [
         ColumnLineage(target=name, inputs=group.get(name, every), steps=("derive by SQL",))
         for name in derived
+        if name in named
     ]
 
 

@@ -21,6 +21,8 @@ from ..config import Config
 from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..loading import discovery
+from ..openlineage.client import sending, track
+from ..openlineage.events import Job, JobKind
 from ..postgres.session import Connection, connect
 from ..writer.encryption import build_encryptor
 from .batch_marker import BatchMarker
@@ -68,14 +70,23 @@ def run(
     mapping = plugin.mapping
     assert mapping is not None
     dsn = find_database(config.databases, mapping.target_table.database).dsn
+    writes = options.repair and not options.dry_run
     locks_target = options.repair or not mapping.streaming
     lock = locked(dsn, plugin.name, mapping.target, wait=False, stop=stop)
     with (
         lock if locks_target else nullcontext(),
         open_parts(plugin, plugins, config, options, stop=stop) as parts,
+        sending(config.lineage) as client,
+        track(
+            client,
+            Job(JobKind.RECONCILIATION, plugin.name),
+            partial(parts.batch.describe, writes=writes),
+        ) as run,
         Progress(plugin.name, Console(stderr=True)) as progress,
     ):
-        return Reconciliation(parts, options, progress).run()
+        report = Reconciliation(parts, options, progress).run()
+        run.rows, run.aborted = report.counts["repaired"], report.interrupted
+        return report
 
 
 @contextmanager

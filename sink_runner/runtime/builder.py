@@ -28,6 +28,9 @@ from ..masking.policy import Policies
 from ..model.findings import refuse
 from ..model.partition import Topic
 from ..model.status import Health, MappingHealth
+from ..openlineage.client import LineageClient, track
+from ..openlineage.datasets import describe
+from ..openlineage.events import Job, JobKind
 from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog
@@ -56,6 +59,7 @@ class RuntimeContext:
     plugins: Sequence[discovery.Plugin]
     stop: threading.Event
     health: Health = field(default_factory=Health)
+    lineage: LineageClient | None = None
 
     def source(self, mapping: TableMapping) -> Database:
         return find_database(self.config.databases, mapping.source_table.database)
@@ -98,6 +102,11 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
         health=health,
         stop=context.stop,
         watches=(clusters, source_watch),
+        lineage=track(
+            context.lineage,
+            Job(JobKind.STREAMING, plugin.name),
+            partial(describe, setup, context.policies),
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from ..health.server import serving
 from ..loading import discovery
 from ..masking.ranger.renewal import watch_policies
 from ..model.status import Health
+from ..openlineage.client import sending
 from ..plugin import TableMapping
 from ..retention.daily import purging
 from ..retry import Retrier
@@ -63,6 +64,7 @@ def run(
         publishing(config, selected, health),
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
+        sending(config.lineage) as lineage,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
@@ -72,6 +74,7 @@ def run(
             plugins=selected,
             stop=stop,
             health=health,
+            lineage=lineage,
         )
         _report_quarantined(quarantined or {}, health)
         threads = _make_threads(context, strict=strict)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -72,6 +72,7 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
+        lineage: AbstractContextManager[object] | None = None,
     ) -> None:
         self._open_feed = feed
         self._pipeline = pipeline
@@ -83,6 +84,7 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._watches = watches
+        self._lineage = lineage or nullcontext()
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[None] | None = None
@@ -111,7 +113,7 @@ class Worker:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""
         try:
             self._hooks.startup()
-            with suppress(StoppedError):
+            with self._lineage, suppress(StoppedError):
                 self._loop()
         finally:
             self._writer.shutdown(cancel_futures=True)

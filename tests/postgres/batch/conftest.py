@@ -12,6 +12,7 @@ from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.config.dsn import Dsn
+from sink_runner.config.lineage import Lineage
 from sink_runner.loading import discovery
 from sink_runner.writer.encryption import Encryptor
 
@@ -25,6 +26,7 @@ class Pair:
     def __init__(self, postgres) -> None:
         self.postgres = postgres
         self.policies = Policies(directory=ROOT / "ranger-policies")
+        self.lineage = Lineage()
         self.names = {
             name: postgres.fresh_database(name) for name in ("smart_warehouse", "smart_citizen")
         }
@@ -45,6 +47,7 @@ class Pair:
             },
             dead_letters=DeadLetters(key=KEY, key_id="test"),
             policies=self.policies,
+            lineage=self.lineage,
             batch=Batch(**{"max_rows": 7, "settle_seconds": 0.3} | batch),
             retry_steps=(0.05,),
         )

@@ -319,6 +319,7 @@ class WorkerHarness:
         before_commit: Callable = lambda _: None,
         max_records: int = 3,
         refresh: Callable = lambda: None,
+        lineage: Any = None,
     ) -> tuple[Worker, Consumer, threading.Event]:
         committer = self.committer(name, before_commit)
         consumer, stop = Consumer(self.broker, name, max_records), threading.Event()
@@ -333,6 +334,7 @@ class WorkerHarness:
             settings=self.settings,
             health=self.health.mapping("staged"),
             stop=stop,
+            lineage=lineage,
         )
         return worker, consumer, stop
 

@@ -176,3 +176,38 @@ def test_stop_finishes_current_batch(harness: Any) -> None:
         running.join(10)
     assert (running.error, harness.written_ids()) == (None, [0])
     assert harness.broker.committed == {0: 1}
+
+
+class Observed:
+    """A block that notes how it was left."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def __enter__(self) -> None:
+        self.events.append("entered")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.events.append(kind)
+
+
+def test_lineage_covers_the_whole_run(harness: Any) -> None:
+    observed = Observed()
+    with harness.running(lineage=observed):
+        harness.broker.send(0, 0)
+        harness.wait_for([0])
+        assert observed.events == ["entered"]
+    assert observed.events == ["entered", None]
+
+
+def test_lineage_sees_why_a_worker_ends(harness: Any) -> None:
+    observed = Observed()
+
+    def crash(_: Any) -> None:
+        raise RuntimeError("crash")
+
+    harness.broker.send(0, 0)
+    worker, _, stop = harness.worker(before_commit=crash, lineage=observed)
+    with harness.run(worker, stop) as running:
+        running.join(20)
+    assert observed.events == ["entered", RuntimeError]

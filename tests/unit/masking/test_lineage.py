@@ -97,10 +97,13 @@ def test_column_without_policy_is_hidden(policies: Policies) -> None:
 
 def test_derived_columns_depend_on_every_candidate(policies: Policies) -> None:
     derived = Derived(
-        key=("record_id",), group=("record_id",), select="", expire_after=timedelta(days=1)
+        key=("record_id",),
+        group=("record_id",),
+        select="SELECT max(score) AS best",
+        expire_after=timedelta(days=1),
     )
     made = mapping(Column("score", "jan_aadhaar"), derived=derived)
-    group, best = column_lineage(made, policies, derived=["record_id", "best"])
+    group, best = column_lineage(made, policies, derived=["record_id", "best", "created_at"])
     assert group.inputs == (Input(golden("gr_id")),)
     assert [one.source.column for one in best.inputs] == ["gr_id", "jan_aadhaar"]
     assert best.masks
