@@ -79,6 +79,8 @@ class MappingSetup:
     """How long a deferred event is retried before it becomes a dead letter."""
     max_bytes: int = DEFAULT_BYTES
     """Bytes of deferred events that are retried in one batch."""
+    marks_origin: bool = True
+    """Whether the writes get the mapping's replication origin; a dry run needs none."""
 
     @property
     def mapping(self) -> TableMapping:
@@ -263,7 +265,12 @@ def _build_committer(
     return Committer(
         name,
         session=TargetSession(
-            name, setup.target_dsn, writer, timeout=setup.timeout, table=mapping.target_table
+            name,
+            setup.target_dsn,
+            writer,
+            timeout=setup.timeout,
+            table=mapping.target_table,
+            marks_origin=setup.marks_origin,
         ),
         offsets=offsets,
         dead_letters=DeadLetters(name, setup.plugin.version, setup.encryptor),

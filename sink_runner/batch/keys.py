@@ -129,7 +129,7 @@ class TargetKeys:
     def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
         """Store these as the mapping's keys."""
         query = (
-            f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._keys_as_rows} "
+            f"INSERT INTO sink.batch_key SELECT %s, {self.json_text} FROM {self.as_rows} "
             "ON CONFLICT DO NOTHING"
         )
         connection.execute(query.encode(), [self.mapping, *self.arrays(keys)])
@@ -138,27 +138,29 @@ class TargetKeys:
         """Forget removed keys, because another mapping may write rows with them later."""
         query = (
             f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
-            f"(SELECT {self._json} FROM {self._keys_as_rows})"
+            f"(SELECT {self.json_text} FROM {self.as_rows})"
         )
         connection.execute(query.encode(), [self.mapping, *self.arrays(keys)])
 
     @cached_property
     def joined(self) -> str:
         """SQL that joins the keys `s`, numbered `_n` from 1, to their rows `t`; takes `arrays`."""
-        return f"{self._keys_as_rows} JOIN {self.table} t ON {self._is_same_key}"
+        return f"{self.as_rows} JOIN {self.table} t ON {self._is_same_key}"
 
     @cached_property
     def _is_same_key(self) -> str:
         return " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
 
     @cached_property
-    def _keys_as_rows(self) -> str:
+    def as_rows(self) -> str:
+        """SQL of keys as rows `s`, numbered `_n` from 1; takes `arrays`."""
         arrays = ", ".join("%s::text[]" for _ in self.names)
         names = ", ".join(quoted(name) for name in self.names)
         return f"unnest({arrays}) WITH ORDINALITY s({names}, _n)"
 
     @cached_property
-    def _json(self) -> str:
+    def json_text(self) -> str:
+        """SQL of a key of `as_rows` as the text of a JSON array."""
         parts = ", ".join(
             self._pg(n).canonical(f"s.{quoted(n)}::{self._type(n)}") for n in self.names
         )

@@ -45,6 +45,7 @@ COMMANDS = {
     "config": "Print each setting: type, default, meaning, present value.",
     "quality": "Report rows that broke a rule, defaults used, stale rows.",
     "dlq": "List, explain, replay or discard dead letters.",
+    "explain": "Say why a row is in the target or not.",
     "policies": "Check, show and exchange the masking policies.",
     "conflicts": "List conflicts between both databases, and resolve them.",
     "audit": "Show what was written, and which policies masked it.",

@@ -124,6 +124,16 @@ _SUMMARY = f"""
 SELECT flow, error_class, sqlstate, status, count(*), min(created_at), max(created_at)
 FROM sink.dead_letter {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
 """
+_AT = f"""
+SELECT {_WITHOUT_PAYLOAD} FROM sink.dead_letter
+WHERE flow = %(mapping)s AND topic = %(topic)s AND partition = %(partition)s
+  AND "offset" = %(offset)s ORDER BY dlq_id DESC LIMIT 1
+"""
+_BEFORE = f"""
+SELECT {_WITHOUT_PAYLOAD} FROM sink.dead_letter
+WHERE flow = %(mapping)s AND partition = %(partition)s AND status IN ('OPEN', 'PARKED')
+  AND event_key_hash IS NOT DISTINCT FROM %(key)s AND dlq_id < %(id)s ORDER BY dlq_id LIMIT 1
+"""
 _TOPICS = "SELECT DISTINCT topic FROM sink.dead_letter WHERE topic IS NOT NULL"
 
 
@@ -162,6 +172,25 @@ def ids(connection: Connection, wanted: Wanted) -> list[int]:
 def summary(connection: Connection, wanted: Wanted) -> list[Count]:
     """Count by mapping, error and status."""
     return [Count(*row) for row in connection.execute(_SUMMARY.encode(), wanted.parameters)]
+
+
+def find_at(
+    connection: Connection, mapping: str, topic: str, partition: int, offset: int
+) -> StoredDeadLetter | None:
+    """Return the dead letter or deferred event of a record, without its payload."""
+    place = {"mapping": mapping, "topic": topic, "partition": partition, "offset": offset}
+    return next(iter(_read(connection, _AT, place)), None)
+
+
+def find_before(connection: Connection, waiting: StoredDeadLetter) -> StoredDeadLetter | None:
+    """Return the oldest event of the same key that a deferred event waits behind."""
+    key = {
+        "mapping": waiting.flow,
+        "partition": waiting.partition,
+        "key": waiting.event_key_hash,
+        "id": waiting.dlq_id,
+    }
+    return next(iter(_read(connection, _BEFORE, key)), None)
 
 
 def topics(connection: Connection) -> list[str]:

@@ -1,12 +1,14 @@
-"""Build the pipeline of a dead letter's mapping, whose writes are rolled back."""
+"""Build the pipeline of a mapping for an event of which nothing is written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
+from ..batch.keys import TargetKeys
 from ..batch.source import Source, row_source
-from ..config.database import find_database
+from ..config.database import Database, find_database
 from ..errors import EventError
 from ..loading import discovery
 from ..loading.quarantine import require_usable
@@ -16,44 +18,76 @@ from ..pipeline import MappingSetup, Pipeline, build_pipeline
 from ..plugin import TableMapping
 from ..postgres.catalog import read_table
 from ..postgres.error_classes import classified_errors
-from ..postgres.session import connect
+from ..postgres.session import Connection, connect
 from ..transform.event_source import EventSource, topic_source
+from ..writer.candidates import candidate_table
+from ..writer.echo_guard import EchoGuard
+from ..writer.isolation import Written
 from ..writer.mapping_lock import MappingLock
 from .service import DlqService
 from .trace import Trace
 
+APPLICATION = "sink-runner explain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """A mapping's pipeline whose writes are rolled back, and the keys of the table it writes."""
+
+    pipeline: Pipeline
+    trace: Trace
+    keys: TargetKeys
+    target: Database
+
+    @contextmanager
+    def target_session(self) -> Iterator[Connection]:
+        """Open a session with the target that cannot write."""
+        with classified_errors(), connect(self.target.dsn, APPLICATION) as connection:
+            connection.execute("SET default_transaction_read_only = on")
+            yield connection
+
+    def write(self, batch: Batch) -> tuple[Written, EventError | None]:
+        """Return what writing a batch would do, and the error of its first dead letter."""
+        committer, dead_letters = self.pipeline.committer, list[DeadLetter]()
+        written = committer.transact(
+            lambda connection: committer.write(connection, batch.changes, dead_letters),
+            dry=True,
+        )
+        return written, dead_letters[0].error if dead_letters else None
+
 
 @contextmanager
-def open_pipeline(
-    bench: DlqService, plugin: discovery.Plugin, trace: Trace, *, of_batch: bool
-) -> Iterator[Pipeline]:
-    """Connect the mapping for the block; `trace` records the results of its steps."""
+def open_dry_run(
+    bench: DlqService, plugin: discovery.Plugin, *, of_batch: bool
+) -> Iterator[DryRun]:
+    """Connect the mapping for the block: for rows of a batch run, or for events of its topic."""
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
-    target_dsn = find_database(config.databases, mapping.target_table.database).dsn
+    database = find_database(config.databases, mapping.target_table.database)
     with classified_errors():
-        with connect(target_dsn, "sink-runner dlq") as connection:
+        with connect(database.dsn, APPLICATION) as connection:
             target = read_table(connection, mapping.target_table)
         source = _event_source(bench, mapping, of_batch=of_batch)
-    plugins = require_usable(plugin, bench.plugins.values())
+    plugins, trace = require_usable(plugin, bench.plugins.values()), Trace()
+    source_dsn = find_database(config.databases, mapping.source_table.database).dsn
     setup = MappingSetup.of_config(plugin, plugins, config, bench.policies, target)
-    with closing(build_pipeline(setup, source, MappingLock(plugin.name), tracer=trace)) as pipeline:
-        yield pipeline
-
-
-def write_and_roll_back(pipeline: Pipeline, batch: Batch) -> tuple[int, EventError | None]:
-    """Return how many rows a batch would change, and the error of its first dead letter."""
-    committer, dead_letters = pipeline.committer, list[DeadLetter]()
-    written = committer.transact(
-        lambda connection: committer.write(connection, batch.changes, dead_letters).rows, dry=True
+    pipeline = build_pipeline(
+        replace(setup, marks_origin=False),
+        source,
+        MappingLock(plugin.name),
+        is_echo=EchoGuard(source_dsn, mapping.target_table.topic),
+        tracer=trace,
     )
-    return written, dead_letters[0].error if dead_letters else None
+    table = candidate_table(plugin.name) if mapping.derived else target.sql_name
+    keys = TargetKeys(plugin.name, mapping, table, pipeline.compiled.columns)
+    with closing(pipeline):
+        yield DryRun(pipeline=pipeline, trace=trace, keys=keys, target=database)
 
 
 def _event_source(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -> EventSource:
     table, config = mapping.source_table, bench.config
     dsn = find_database(config.databases, table.database).reader_dsn
-    with connect(dsn, "sink-runner dlq") as connection:
+    with connect(dsn, APPLICATION) as connection:
         catalog = read_table(connection, table)
         if of_batch:
             return row_source(Source.of(mapping, catalog, connection))

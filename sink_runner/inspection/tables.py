@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..dlq.stored_dead_letters import Count, StoredDeadLetter
-from .explain import Explained
+from .explanation import Explained
 
 
 def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
@@ -68,13 +68,18 @@ def dead_letter_lines(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def explained_lines(found: Explained) -> Iterator[str]:
-    """Yield a line for each step, then the rows that would be written."""
+    """Yield the reason, a line for each step, then the rows that would be written."""
+    if found.decision is not None:
+        yield found.decision.sentence
     yield f"{found.id} of {found.mapping}, through the current pipeline; nothing is written"
     for step in found.steps:
         yield f"  {step.name:8} {step.state:8} {step.detail}"
     for row in found.rows:
         yield f"{row['does']}:"
         yield from (f"  {column:24} {value}" for column, value in row["row"].items())
+    if found.target is not None:
+        yield "target:"
+        yield from (f"  {column:24} {value}" for column, value in found.target.items())
 
 
 def progress() -> Progress:

@@ -21,6 +21,7 @@ from ..kafka.feed import Bounds
 from ..kafka.offset_queries import topic_bounds
 from ..plugin import TableMapping
 from ..postgres.session import Connection
+from ..writer.offsets import read_progress
 from .suspect import Suspect
 
 _INSERTED = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
@@ -28,10 +29,6 @@ _INSERTED = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
 _CONFIRMED = """
 SELECT pg_wal_lsn_diff(min(confirmed_flush_lsn), '0/0')::int8 FROM pg_replication_slots
 WHERE slot_type = 'logical' AND active AND database = current_database()
-"""
-_OFFSETS = """
-SELECT DISTINCT ON (partition) partition, coalesce(next_offset, 0) FROM sink.partition_offset
-WHERE mapping = %s AND topic = %s ORDER BY partition, updated_at DESC
 """
 _CAPTURE_SECONDS = 30.0
 """Debezium confirms its position after the next heartbeat."""
@@ -143,8 +140,8 @@ class LogMarker:
                 )
 
     def _offsets(self) -> dict[int, int]:
-        parameters = (self._name, self._mapping.source_table.topic)
-        return dict(self._target.execute(_OFFSETS, parameters).fetchall())
+        found = read_progress(self._target, self._name, self._mapping.source_table.topic)
+        return {partition: one.next_offset for partition, one in found.items()}
 
     def _is_over(self, deadline: float) -> bool:
         """Pause; return whether the wait has to end: after the deadline, or on `stop`."""

@@ -32,6 +32,7 @@ WHERE (%(all)s OR resolved_at IS NULL)
   AND (%(type)s::text IS NULL OR conflict_type = %(type)s)
   AND (%(table)s::text IS NULL OR table_name = %(table)s)
   AND (%(since)s::date IS NULL OR detected_at >= %(since)s)
+  AND (%(records)s::text[] IS NULL OR record_id = ANY (%(records)s))
 ORDER BY conflict_id DESC LIMIT %(most)s
 """
 )
@@ -73,6 +74,8 @@ class Wanted(NamedTuple):
     table: str | None = None
     since: date | None = None
     most: int = 100
+    records: list[str] | None = None
+    """The texts of the rows' keys, as `KeyText` returns them."""
 
 
 def find(connection: Connection, wanted: Wanted) -> Sequence[Conflict]:

@@ -33,12 +33,14 @@ class TargetSession:
         *,
         timeout: float = 60.0,
         table: Table | None = None,
+        marks_origin: bool = True,
     ) -> None:
-        """`table` is the target, for messages."""
+        """`table` is the target, for messages; `marks_origin` gives writes a replication origin."""
         self._mapping = mapping
         self._dsn = dsn
         self.writer = writer
         self._table = table
+        self._marks_origin = marks_origin
         self._connection: Connection | None = None
         self._role: str | None = None
         self.limit = TimeLimit(timeout)
@@ -68,7 +70,8 @@ class TargetSession:
         if self._connection is None or self._connection.closed:
             connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
             try:
-                use_origin(connection, self._mapping)
+                if self._marks_origin:
+                    use_origin(connection, self._mapping)
                 self.writer.prepare(connection)
                 self.writer.unique.load(connection)
             except BaseException:

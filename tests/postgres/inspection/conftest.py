@@ -243,12 +243,23 @@ class Harness:
 
     # -- events ------------------------------------------------------------------------------
 
-    def event(self, identity: int, note: str | None = "a", **row: Any) -> Message:
+    def event(
+        self,
+        identity: int,
+        note: str | None = "a",
+        *,
+        op: str = "c",
+        origin: str | None = None,
+        before: dict[str, Any] | None = None,
+        **row: Any,
+    ) -> Message:
         after = {"id": identity, "full_name": f"Name {identity}", "town": "Kota", "note": note}
         after |= {"district": "Kota", **row}
         self.offset += 1
-        source = {"lsn": self.offset, "ts_ms": 1_800_000_000_000, "origin": None}
-        envelope = {"op": "c", "before": None, "after": after, "source": source}
+        source = {"lsn": self.offset, "ts_ms": 1_800_000_000_000, "origin": origin}
+        envelope = {"op": op, "before": before, "after": after, "source": source}
+        if op == "d":
+            envelope |= {"before": after, "after": None}
         value = encode(2, envelope_schema(self.database), envelope)
         return Message(self.topic, 0, self.offset, encode(1, KEY, {"id": identity}), value)
 
@@ -316,14 +327,21 @@ class Harness:
 
 
 @pytest.fixture
+def declare(request: Any, site: Any) -> Any:
+    """Install the mapping in a database: `MAPPING`, or what a test gives as indirect parameter."""
+    declaration = getattr(request, "param", MAPPING)
+    return lambda database: site.plugin("people", declaration.format(database=database))
+
+
+@pytest.fixture
 def harness(
-    postgres: Any, site: Any, configured: Any, call: Any, tmp_path: Path
+    postgres: Any, declare: Any, configured: Any, call: Any, tmp_path: Path
 ) -> Iterator[Harness]:
     database = postgres.fresh_database(like="smart_citizen")
     with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
         admin.execute(TABLES)
         admin.execute("INSERT INTO district VALUES ('Kota', 7)")
-    site.plugin("people", MAPPING.format(database=database))
+    declare(database)
     server = SchemaServer(database)
     policies = write_policies(tmp_path / "policies", database)
     created = Harness(postgres, database, server.url, policies, call)
