@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from .auth_middleware import PROTECTED, AuthMiddleware
-from .console import add_console
 from .graphql import graphql_router
 from .operations import callbacks, reads, requests
 from .page import page
@@ -38,8 +37,11 @@ _SECURITY = {
 }
 
 
-def create_app(services: Services) -> FastAPI:
-    """Return the application, which opens its connections at start and closes them at stop."""
+def create_app(services: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
+    """Return the application, which opens its connections at start and closes them at stop.
+
+    `routers` are those of packages that this one does not know.
+    """
     readiness = Readiness(services.parts)
 
     @asynccontextmanager
@@ -74,7 +76,8 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(graphql_router(services))
     app.openapi = _document_builder(app)  # type: ignore[method-assign]  # as FastAPI documents it
     _add_unprotected(app, readiness)
-    add_console(app)
+    for router in routers:
+        app.include_router(router)
     return app
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import ceil
@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from ..config import Config
 from ..config.api import Api
@@ -37,12 +37,12 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(config: Config, routes: Routes) -> int:
+def serve(config: Config, routes: Routes, routers: Iterable[APIRouter] = ()) -> int:
     """Serve until a signal, then finish the requests in flight; return 1 if the port is taken."""
     policies = watch_policies(config.policies)
     services = assemble(config, routes, policies.current)
     api = services.api
-    server = _Server(configure(create_app(services), api, config.shutdown_seconds))
+    server = _Server(configure(create_app(services, routers), api, config.shutdown_seconds))
     structlog.get_logger().info("api_started", host=api.host, port=api.port)
     if not (routes.events or routes.queries or routes.requests):
         structlog.get_logger().warning(

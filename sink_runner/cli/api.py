@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 
 import click
 
@@ -12,6 +13,7 @@ from ..api.routes import Routes, collect_routes
 from ..config import Config, ConfigFile
 from ..config.api import Api
 from ..errors import ConfigError
+from ..loading.discovery import Plugin
 from .arguments import plugin_options
 from .command import Command
 from .configuration import loaded_plugins, read_config, read_plugins
@@ -29,6 +31,7 @@ def api() -> int:
     for the caller's group. [api] in sink-runner.toml says who may call, and how often;
     `sink-runner config` explains it.
 
+      /console       the state of each mapping, and what controls it, as a page
       /docs          what can be called, with examples
       /openapi.json  the same for programs
       /healthz       the process lives
@@ -46,14 +49,20 @@ def api() -> int:
     """
     file = read_config()
     config = file.config()
-    routes = declared_routes(file, api_settings(config))
+    settings, plugins = api_settings(config), read_plugins(file)
+    routes = routes_of(plugins.values(), settings)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"{', '.join(missing)} not installed: pip install 'sink-runner[api]'")
     log.configure(config.log)
-    from ..api.serve import serve  # noqa: PLC0415 - an extra that need not be installed
+    # An extra that need not be installed.
+    from ..api.serve import serve  # noqa: PLC0415
+    from ..console.details import Details  # noqa: PLC0415
+    from ..console.page import page  # noqa: PLC0415
+    from ..console.routes import routes as console_routes  # noqa: PLC0415
 
-    return serve(config, routes)
+    details = Details(config, file.health(), plugins)
+    return serve(config, routes, [page(), console_routes(details)])
 
 
 def api_settings(config: Config) -> Api:
@@ -66,5 +75,9 @@ def api_settings(config: Config) -> Api:
 
 def declared_routes(file: ConfigFile, settings: Api) -> Routes:
     """Return the routes that the plugins declare."""
-    plugins = loaded_plugins(read_plugins(file).values())
-    return collect_routes([one.http_api for one in plugins if one.http_api], settings)
+    return routes_of(read_plugins(file).values(), settings)
+
+
+def routes_of(plugins: Iterable[Plugin], settings: Api) -> Routes:
+    loaded = loaded_plugins(plugins)
+    return collect_routes([one.http_api for one in loaded if one.http_api], settings)

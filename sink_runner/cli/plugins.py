@@ -15,9 +15,8 @@ from ..config.reference import keys
 from ..errors import ConfigError
 from ..health.client import Reported, read_states
 from ..loading import discovery
+from ..loading.chain import chain_steps
 from ..loading.quarantine import select_usable
-from ..model.quality_rules import value_checks
-from ..plugin import TableMapping
 from .arguments import json_option, plugin_options, wide_option
 from .command import EX_CONFIG, OK, Command
 from .config import HIDDEN, describe
@@ -164,40 +163,13 @@ def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> It
         raise ConfigError(
             f"plugin {owner.name!r} {is_global if owner.is_global else 'has no mapping'}"
         )
-    on = [plugin for plugin in installed if plugin.status is discovery.Status.ON]
-    manager = discovery.manager_for(owner, on)
     yield f"{owner.name}:"
     yield f"    {owner.mapping.source} ->"
     yield f"    {owner.mapping.target}"
-    for step, (does, hook) in enumerate(_steps(owner.mapping), start=1):
-        if hook is None:
-            yield f"{step:3}  {'(built in)':24} {does}"
-            continue
-        # pluggy calls the last of its list first.
-        names = [impl.plugin_name for impl in reversed(getattr(manager.hook, hook).get_hookimpls())]
-        yield f"{step:3}  {hook:24} {', '.join(names) or '-'}"
-
-
-def _steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
-    """Yield what happens to an event, in order: the runner's own steps and the hooks."""
-    yield "drop echoes of the runner's own writes", None
-    yield "", "sink_filter"
-    if mapping.rules:
-        yield f"check the row: {', '.join(rule.name for rule in mapping.rules)}", None
-    yield f"read {len(mapping.columns)} declared columns: source, convert, default", None
-    if ruled := [column.name for column in mapping.columns if value_checks(column)]:
-        yield f"check, here and after sink_map: {', '.join(ruled)}", None
-    yield "", "sink_map"
-    yield "mask by policy, cut to max_length", None
-    yield "", "sink_mask"
-    if looked_up := [column.name for column in mapping.columns if column.lookup]:
-        yield f"look up, once for the batch: {', '.join(looked_up)}", None
-    yield "", "sink_resolve_conflict"
-    yield "", "sink_write"
-    version = f" by {mapping.conflict.version}" if mapping.conflict.version else ""
-    yield f"write, {mapping.conflict.strategy.value}{version}", None
-    yield "", "sink_batch_committed"
-    yield "", "sink_event_failed"
+    for number, step in enumerate(chain_steps(owner, installed), start=1):
+        names = ", ".join(plugin.name for plugin in step.plugins) or "-"
+        text = f"{step.hook:24} {names}" if step.hook else f"{'(built in)':24} {step.does}"
+        yield f"{number:3}  {text}"
 
 
 def _config_of(plugin: discovery.Plugin) -> Iterator[str]:

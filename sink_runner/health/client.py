@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from ..config.sections import HealthSettings
 
 _TIMEOUT_SECONDS = 2.0
+_STEPS = "sink_batch_step_seconds"
 
 
 class Reported(NamedTuple):
@@ -24,17 +29,8 @@ class Reported(NamedTuple):
 
 def read_states(settings: HealthSettings) -> dict[str, Reported] | None:
     """Return the state of each mapping; None if no runner answers at the configured address."""
-    if not settings.port:
-        return None
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    try:
-        with urllib.request.urlopen(
-            f"http://{host}:{settings.port}/readyz", timeout=_TIMEOUT_SECONDS
-        ) as response:
-            body = response.read()
-    except urllib.error.HTTPError as response:  # 503 while a mapping does not run
-        body = response.read()
-    except OSError:
+    body = _read(settings, "/readyz")
+    if body is None:
         return None
     try:
         mappings = json.loads(body)["mappings"]
@@ -44,3 +40,38 @@ def read_states(settings: HealthSettings) -> dict[str, Reported] | None:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # another program has the port
+
+
+def read_step_seconds(settings: HealthSettings, mapping: str) -> Mapping[str, float]:
+    """Return the mean time of each step of a batch, in seconds, since the runner was started.
+
+    Empty if no runner answers, or the mapping has written no batch.
+    """
+    body = _read(settings, "/metrics")
+    totals: dict[str, dict[str, float]] = defaultdict(dict)
+    for family in text_string_to_metric_families((body or b"").decode()):
+        if family.name == _STEPS:
+            for sample in family.samples:
+                if sample.labels["mapping"] == mapping:
+                    totals[sample.labels["step"]][sample.name] = sample.value
+    return {
+        step: total[f"{_STEPS}_sum"] / total[f"{_STEPS}_count"]
+        for step, total in totals.items()
+        if total.get(f"{_STEPS}_count")
+    }
+
+
+def _read(settings: HealthSettings, path: str) -> bytes | None:
+    """Return what the runner at the configured address answers; None if none does."""
+    if not settings.port:
+        return None
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    try:
+        with urllib.request.urlopen(
+            f"http://{host}:{settings.port}{path}", timeout=_TIMEOUT_SECONDS
+        ) as response:
+            return bytes(response.read())
+    except urllib.error.HTTPError as response:  # /readyz answers 503 while a mapping does not run
+        return bytes(response.read())
+    except OSError:
+        return None

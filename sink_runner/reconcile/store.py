@@ -70,6 +70,30 @@ WHERE s.verified_through <= excluded.verified_through
 """
 
 
+_RECENT = """
+SELECT mode, started, finished, outcome, counts, columns_differing FROM sink.reconcile_run
+WHERE mapping = %s ORDER BY run DESC LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """A reconciliation that has ended or still runs."""
+
+    mode: str
+    started: datetime
+    finished: datetime | None
+    outcome: str
+    counts: dict[str, int]
+    columns_differing: dict[str, int]
+
+
+def recent_runs(connection: Connection, mapping: str, *, most: int) -> list[PastRun]:
+    """Return the reconciliations of a mapping, the newest first."""
+    with connection.cursor(row_factory=class_row(PastRun)) as cursor:
+        return cursor.execute(_RECENT, (mapping, most)).fetchall()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(StoredRun):
     """One row of sink.reconcile_run."""

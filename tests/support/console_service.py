@@ -7,11 +7,19 @@ from itertools import count
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from sink_runner.api.console import add_console
 from sink_runner.api.problems import add_handlers, not_found, unauthorized
 from sink_runner.config.api import Api
+from sink_runner.console.models import (
+    Chain,
+    Columns,
+    Conflicts,
+    DeadLetterCounts,
+    Reconciliation,
+)
+from sink_runner.console.page import page
 
 from .api_live import serve_on_port
 
@@ -49,7 +57,7 @@ class RecordedService:
     def app(self) -> FastAPI:
         app = FastAPI(openapi_url=None)
         add_handlers(app)
-        add_console(app)
+        app.include_router(page())
 
         @app.middleware("http")
         async def authenticate(request: Request, call_next: Any) -> Response:
@@ -78,7 +86,7 @@ class RecordedService:
         def part_of(name: str, part: str) -> Response:
             if name not in self.reports or part not in _PARTS:
                 raise not_found(f"there is no {part} of {name}")
-            return JSONResponse(_PARTS[part])
+            return JSONResponse(_MODELS[part].model_validate(_PARTS[part]).model_dump(mode="json"))
 
         @app.post("/v1/mappings/{name}/{action}")
         async def act(name: str, action: str, request: Request) -> Response:
@@ -137,6 +145,12 @@ def _report(name: str, source: str, target: str, **changes: Any) -> dict[str, An
     } | changes
 
 
+def _column(source: str, target: str, tag: str = "", mask: str = "", *steps: str) -> dict[str, Any]:
+    tags = [tag] if tag else []
+    found = {"column": source, "tags": tags, "mask": mask, "is_value": True}
+    return {"target": target, "inputs": [found], "steps": steps}
+
+
 _STATES: dict[str, dict[str, Any]] = {
     "golden-records": {"lag_seconds": 3.2, "lag_events": 41},
     "decisions": {"open_dead_letters": 4, "lag_seconds": 75.0, "lag_events": 2},
@@ -165,10 +179,17 @@ _STATES: dict[str, dict[str, Any]] = {
     },
     "user-behavior": {"state": "scheduled", "lag_seconds": None, "lag_events": None},
 }
-_PARTS: dict[str, Any] = {
+_MODELS: dict[str, type[BaseModel]] = {
+    "chain": Chain,
+    "columns": Columns,
+    "dead-letters": DeadLetterCounts,
+    "conflicts": Conflicts,
+    "reconciliation": Reconciliation,
+}
+_PARTS = {
     "chain": {
         "steps": [
-            {"does": "drop echoes of the runner's own writes", "hook": None, "plugins": []},
+            {"does": "drop echoes of the runner's own writes", "hook": "", "plugins": []},
             {
                 "does": "",
                 "hook": "sink_filter",
@@ -176,48 +197,27 @@ _PARTS: dict[str, Any] = {
             },
             {
                 "does": "read 14 declared columns: source, convert, default",
-                "hook": None,
+                "hook": "",
                 "plugins": [],
             },
-            {"does": "mask by policy, cut to max_length", "hook": None, "plugins": []},
+            {"does": "mask by policy, cut to max_length", "hook": "", "plugins": []},
             {"does": "", "hook": "sink_mask", "plugins": []},
-            {"does": "write, newest_wins by updated_at", "hook": None, "plugins": []},
+            {"does": "write, newest_wins by updated_at", "hook": "", "plugins": []},
         ],
         "timings": {"decode": 0.0021, "transform": 0.0103, "write": 0.018, "commit": 0.0009},
     },
     "columns": {
         "columns": [
-            {
-                "source": "golden_records.gr_id",
-                "target": "citizens.gr_id",
-                "tags": [],
-                "seen": "as it is",
-                "masked": False,
-                "step": "",
-            },
-            {
-                "source": "golden_records.jan_aadhaar",
-                "target": "citizens.jan_aadhaar",
-                "tags": ["PII"],
-                "seen": "MASK_SHOW_LAST_4",
-                "masked": True,
-                "step": "",
-            },
-            {
-                "source": "golden_records.full_name",
-                "target": "citizens.name",
-                "tags": ["PII"],
-                "seen": "MASK_NONE",
-                "masked": False,
-                "step": "str.title",
-            },
+            _column("gr_id", "gr_id"),
+            _column("jan_aadhaar", "jan_aadhaar", "PII_AADHAAR", "MASK_SHOW_LAST_4"),
+            _column("full_name", "name", "PII_NAME", "", "convert"),
         ]
     },
     "dead-letters": {
         "counts": [
             {
-                "class": "constraint",
-                "error": "23514",
+                "error_class": "WriteError",
+                "sqlstate": "23514",
                 "status": "OPEN",
                 "number": 4,
                 "first": _ago(days=2),
@@ -233,10 +233,8 @@ _PARTS: dict[str, Any] = {
                 "started": _ago(hours=5),
                 "finished": _ago(hours=5),
                 "outcome": "equal",
-                "matched": 100_000,
-                "missing": 0,
-                "extra": 0,
-                "different": 0,
+                "counts": {"read": 100_000},
+                "columns_differing": {},
             }
         ]
     },

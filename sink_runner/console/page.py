@@ -1,6 +1,6 @@
-"""The console: one page that shows and controls the mappings, as static files of this package.
+"""The page that shows and controls the mappings, as static files of this package.
 
-The files need no credentials and hold no data. The page reads everything from the routes under
+The files need no credentials and hold no data: the page reads everything from the routes under
 /v1/, with the key or token that its user enters.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from importlib.resources import files
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 PATH = "/console"
@@ -35,18 +35,19 @@ _HEADERS = {
 }
 
 
-def add_console(app: FastAPI) -> None:
-    """Serve the page at /console and its files below it."""
-    static = files(__package__).joinpath("static")
-    for file in static.iterdir():
-        _add_file(app, file.name, file.read_bytes())
+def page() -> APIRouter:
+    """Return the page at /console and its files below it."""
+    router = APIRouter()
+    for file in files(__package__).joinpath("static").iterdir():
+        _add_file(router, file.name, file.read_bytes())
+    return router
 
 
-def _add_file(app: FastAPI, name: str, content: bytes) -> None:
+def _add_file(router: APIRouter, name: str, content: bytes) -> None:
     tag = f'"{sha256(content).hexdigest()[:32]}"'
     media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
 
-    @app.get(PATH if name == _PAGE else f"{PATH}/{name}", include_in_schema=False)
+    @router.get(PATH if name == _PAGE else f"{PATH}/{name}", include_in_schema=False)
     async def send(request: Request) -> Response:
         headers = {**_HEADERS, "ETag": tag}
         if request.headers.get("if-none-match") == tag:

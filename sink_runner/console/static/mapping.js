@@ -110,12 +110,17 @@ function chain({ steps, timings }) {
 }
 
 function columns({ columns: found }) {
-  const mask = (one) => h("span", { class: one.masked ? "chip masked" : "chip" }, one.seen);
+  const input = (one) => h("div", { class: one.is_value ? "" : "muted" },
+    code(one.column), one.tags.map((tag) => h("span", { class: "chip personal" }, tag)), !one.is_value && " finds the row");
+  const masks = (one) => [...new Set(one.inputs.map((it) => it.mask).filter(Boolean))];
   return grid(
-    ["Source", "Step", "Target"],
+    ["Source", "On the way", "Target"],
     found.map((one) => [
-      [code(one.source), one.tags.map((tag) => h("span", { class: "chip personal" }, tag))],
-      [mask(one), one.step && h("span", { class: "muted" }, ` ${one.step}`)],
+      one.inputs.map(input),
+      [
+        masks(one).map((mask) => h("span", { class: "chip masked" }, mask)),
+        h("span", { class: "muted" }, one.steps.join(", ") || (masks(one).length ? "" : "as it is")),
+      ],
       code(one.target),
     ]),
     "No column reaches the target.",
@@ -124,8 +129,8 @@ function columns({ columns: found }) {
 
 function deadLetters({ counts }) {
   return grid(
-    ["Class", "Error", "Status", "Number", "Newest"],
-    counts.map((one) => [one.class, one.error ? code(one.error) : NONE, one.status, number(one.number), age(one.last)]),
+    ["Class", "SQLSTATE", "Status", "Number", "Newest"],
+    counts.map((one) => [one.error_class, one.sqlstate ? code(one.sqlstate) : NONE, one.status.toLowerCase(), number(one.number), age(one.last)]),
     "None.",
   );
 }
@@ -133,17 +138,20 @@ function deadLetters({ counts }) {
 function conflicts({ conflicts: found }) {
   return grid(
     ["Type", "Record", "Found", "Decision"],
-    found.map((one) => [one.type.replaceAll("_", " "), code(one.record), age(one.detected), one.action ?? "open"]),
+    found.map((one) => [one.type.replaceAll("_", " "), code(one.record), age(one.detected), one.action?.replaceAll("_", " ") ?? "open"]),
     "None.",
   );
 }
 
 function reconciliation({ runs }) {
+  const columnsOf = (one) => Object.keys(one.columns_differing).join(", ");
   return grid(
-    ["Run", "Outcome", "Matched", "Missing", "Extra", "Different"],
+    ["Run", "Outcome", "Rows", "Missing", "Extra", "Different"],
     runs.map((one) => [
       [`${clock(one.started)} `, h("span", { class: "muted" }, one.mode)],
-      one.outcome, number(one.matched), number(one.missing), number(one.extra), number(one.different),
+      [one.outcome, columnsOf(one) && h("div", { class: "muted" }, columnsOf(one))],
+      number((one.counts.read ?? 0) + (one.counts.unchanged ?? 0)),
+      number(one.counts.missing ?? 0), number(one.counts.extra ?? 0), number(one.counts.different ?? 0),
     ]),
     "Never run.",
   );

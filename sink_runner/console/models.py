@@ -1,0 +1,116 @@
+"""What the routes of the console answer: names, times and numbers, never a value of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+
+class Applied(BaseModel):
+    """How far a mapping has come."""
+
+    applied: int = Field(
+        description="The sum of the offsets that are applied: its growth is the rate."
+    )
+    deferred: int = Field(description="Events that wait for a row they refer to.")
+
+
+class Progress(BaseModel):
+    """How far each mapping has come; those of a database that does not answer are missing."""
+
+    at: datetime
+    mappings: Mapping[str, Applied]
+
+
+class ChainPlugin(BaseModel):
+    name: str
+    version: str
+
+
+class ChainStep(BaseModel):
+    """A hook with its plugins in the order of their calls, or a step of the runner's own."""
+
+    does: str
+    hook: str
+    plugins: Sequence[ChainPlugin]
+
+
+class Chain(BaseModel):
+    """What happens to an event, in order."""
+
+    steps: Sequence[ChainStep]
+    timings: Mapping[str, float] = Field(
+        description="Mean seconds of each step of a batch since the runner was started."
+    )
+
+
+class ColumnInput(BaseModel):
+    """A source column that the value of a target column depends on."""
+
+    column: str
+    tags: Sequence[str] = Field(description="Its classes of personal data.")
+    mask: str = Field(description="What the target's group gets; empty: the value as it is.")
+    is_value: bool = Field(description="False: it only finds the row of a lookup.")
+
+
+class TargetColumn(BaseModel):
+    """A target column and what its value is made of."""
+
+    target: str
+    inputs: Sequence[ColumnInput]
+    steps: Sequence[str]
+
+
+class Columns(BaseModel):
+    columns: Sequence[TargetColumn]
+
+
+class DeadLetterCount(BaseModel):
+    """How many dead letters have failed for one reason."""
+
+    error_class: str
+    sqlstate: str | None
+    status: str
+    number: int
+    first: datetime
+    last: datetime
+
+
+class DeadLetterCounts(BaseModel):
+    counts: Sequence[DeadLetterCount]
+
+
+class Conflict(BaseModel):
+    """A row that both databases changed."""
+
+    id: int
+    type: str
+    record: str = Field(description="Its key, or a fingerprint if the key is personal.")
+    detected: datetime
+    action: str | None = Field(description="The decision; null while it is open.")
+    resolved_by: str | None
+
+
+class Conflicts(BaseModel):
+    """Conflicts in the mapping's target table, the newest first."""
+
+    conflicts: Sequence[Conflict]
+
+
+class ReconcileRun(BaseModel):
+    """A comparison of source and target."""
+
+    mode: str
+    started: datetime
+    finished: datetime | None
+    outcome: str
+    counts: Mapping[str, int]
+    columns_differing: Mapping[str, int]
+
+
+class Reconciliation(BaseModel):
+    """The newest comparisons first."""
+
+    runs: Sequence[ReconcileRun]

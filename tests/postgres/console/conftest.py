@@ -1,0 +1,1 @@
+from ...support.console_process import console  # noqa: F401
