@@ -80,14 +80,15 @@ class Retrier:
         delay = max(self._policy.jitter(step), error.retry_after)
         self._log.warning("waiting", reason=reason, seconds=round(delay, 3))
         if self._health and (is_paused or error.lasting):
-            self._pause(self._health, reason)
+            self._pause(self._health, error, delay)
         if self._stop.wait(delay):
             if not self._policy.forever:
                 raise error
             raise StoppedError("stopped while waiting") from error
 
-    def _pause(self, health: MappingHealth, reason: str) -> None:
-        health.paused(reason)
+    def _pause(self, health: MappingHealth, error: RetriableError, delay: float) -> None:
+        reason = text_of(error)
+        health.paused(reason, error, delay)
         if not self._paused:
             self._paused = True
             self._log.error("mapping_paused", reason=reason)

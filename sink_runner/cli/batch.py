@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 import click
 
 from .. import log
 from ..batch import session
+from ..batch.lock import BusyError
 from ..errors import ConfigError
 from ..loading.quarantine import require_usable
 from .arguments import flag, json_option, moment
 from .command import FAILURE, OK, Command
 from .configuration import find_plugin, read_config, read_plugins
+from .control_options import even_if_paused_option, refuse_paused
 
 
 @click.command(cls=Command)
@@ -39,6 +42,7 @@ from .configuration import find_plugin, read_config, read_plugins
     default=0,
     help="Rows that may fail before the exit code is 1.",
 )
+@even_if_paused_option
 @json_option
 def batch(
     *,
@@ -49,6 +53,7 @@ def batch(
     dry_run: bool,
     wait: bool,
     tolerate: int,
+    even_if_paused: bool,
     as_json: bool,
 ) -> int:
     """Copy a source table to its target: all rows or the changed ones.
@@ -59,7 +64,8 @@ def batch(
 
     Without an option it reads what was committed since the last run; the first run reads all rows.
     With a time range nothing is removed from the target. One run at a time writes a target table;
-    a second one names the first and exits with 75.
+    a second one names the first and exits with 75. So does a run of a paused mapping, unless
+    you add --even-if-paused or --dry-run.
 
     A row that fails is kept as a dead letter, and the run continues. SIGTERM and Ctrl-C finish the
     current rows; the next run continues after them. The exit code is 1 if more rows failed than
@@ -86,6 +92,11 @@ def batch(
         full=full, since=_stored(since), until=_stored(until), dry_run=dry_run
     )
     usable = require_usable(plugin, plugins.values())
+    try:
+        refuse_paused(config, plugin, unless=dry_run or even_if_paused)
+    except BusyError as fault:
+        print(f"sink-runner: {fault}", file=sys.stderr)
+        return session.BUSY
     report = session.run(plugin, usable, config, options, wait=wait)
     if report is None:
         return session.BUSY

@@ -18,6 +18,7 @@ from ..signals import stopped_by_signals
 from .arguments import flag, json_option, moment
 from .command import FAILURE, OK, Command
 from .configuration import find_plugin, loaded_plugins, read_config, read_plugins
+from .control_options import even_if_paused_option, refuse_paused
 
 
 @click.command(cls=Command, exclusive=("--full", "--since", "--sample"))
@@ -39,6 +40,7 @@ from .configuration import find_plugin, loaded_plugins, read_config, read_plugin
 @flag("--repair", help="Write the rows that are missing or differ, and remove the extra ones.")
 @flag("--dry-run", help="With --repair: roll every transaction back.")
 @flag("--exit-zero", help="Exit with 0 although rows differ or are not yet applied.")
+@even_if_paused_option
 @json_option
 def reconcile(
     *,
@@ -50,6 +52,7 @@ def reconcile(
     repair: bool,
     dry_run: bool,
     exit_zero: bool,
+    even_if_paused: bool,
     as_json: bool,
 ) -> int:
     """Compare source and target through the mapping, and repair.
@@ -70,7 +73,7 @@ def reconcile(
 
     The exit code is 0 if both are equal, or equal after a repair, 1 if not, if rows are not yet
     applied or if the run was stopped; the next run of the same mode resumes there. It is 75 while
-    another process reconciles the mapping, or a batch run keeps a repair out.
+    another process reconciles the mapping, or a batch run or a pause keeps a repair out.
 
     examples:
       sink-runner reconcile golden-records
@@ -97,12 +100,14 @@ def reconcile(
         repair=repair,
         dry_run=dry_run,
     )
+    unless = not repair or dry_run or even_if_paused
     stop, codes = threading.Event(), [OK]
     with stopped_by_signals(stop):
         for plugin in chosen:
             if stop.is_set():
                 return FAILURE
             try:
+                refuse_paused(config, plugin, unless=unless)
                 usable = require_usable(plugin, plugins.values())
                 report = session.run(plugin, usable, config, options, stop=stop)
             except BusyError as fault:

@@ -39,12 +39,13 @@ class BrokerLiveness:
     def observe(self, feed: Feed, *, received: bool) -> None:
         """Call it after each poll of the feed; `received` says whether a record came."""
         if received or self._clock() - self._heard >= self._seconds:
-            self._report("" if received else _ping(feed))
+            self._report(None if received else _ping(feed))
             self._heard = self._clock()
 
-    def _report(self, reason: str) -> None:
+    def _report(self, fault: RetriableError | None) -> None:
+        reason = "" if fault is None else text_of(fault)
         if reason:
-            self._health.paused(reason)
+            self._health.paused(reason, fault, self._seconds)
         elif self._away:
             self._health.running()
         if bool(reason) != self._away:
@@ -53,10 +54,10 @@ class BrokerLiveness:
             (self._log.error if reason else self._log.info)(event, reason=reason or "Kafka is back")
 
 
-def _ping(feed: Feed) -> str:
-    """Return why Kafka does not answer; empty if it does."""
+def _ping(feed: Feed) -> RetriableError | None:
+    """Return why Kafka does not answer; None if it does."""
     try:
         feed.ping()
     except RetriableError as fault:
-        return text_of(fault)
-    return ""
+        return fault
+    return None

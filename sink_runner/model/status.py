@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from ..errors import class_of
 from .batch import Batch
 from .gauge_table import GaugeTable
 from .lag import Lag
@@ -47,11 +48,23 @@ class MappingStatus:
     state: State
     since: float
     reason: str = ""
+    error: type[BaseException] | None = None
+    """The class of the error that is the reason."""
+    next_try: float | None = None
+    """When the mapping tries again, if it does: Unix time."""
 
     def as_dict(self) -> dict[str, str]:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
         found = {"state": self.state.value, "since": since}
         return {**found, "reason": self.reason} if self.reason else found
+
+
+class Progress(NamedTuple):
+    """What a mapping last wrote: Unix times; None if this process has written nothing."""
+
+    written_at: float | None = None
+    committed_at: float | None = None
+    """When the source committed the last event that was applied."""
 
 
 class Health:
@@ -64,6 +77,7 @@ class Health:
         self._tables: dict[str, GaugeTable] = {}
         self._statuses: dict[str, MappingStatus] = {}
         self._lags: dict[str, Lag] = {}
+        self._progress: dict[str, Progress] = {}
         self._lock = threading.Lock()
 
     # -- metrics -----------------------------------------------------------------------------
@@ -117,16 +131,39 @@ class Health:
         with self._lock:
             return self._lags.setdefault(name, Lag(self.clock))
 
-    def set_state(self, name: str, state: State, reason: str = "") -> None:
-        """Set the state of a mapping; `since` changes only with the state."""
+    def set_state(
+        self,
+        name: str,
+        state: State,
+        reason: str = "",
+        *,
+        fault: BaseException | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Set the state of a mapping; `since` changes only with the state.
+
+        `fault` is the reason, if it is an error; the mapping tries again in `seconds`.
+        """
         with self._lock:
-            known = self._statuses.get(name)
-            since = known.since if known and known.state is state else self.clock()
-            self._statuses[name] = MappingStatus(state, since, reason)
+            now, known = self.clock(), self._statuses.get(name)
+            since = known.since if known and known.state is state else now
+            error = None if fault is None else class_of(fault)
+            next_try = None if seconds is None else now + seconds
+            self._statuses[name] = MappingStatus(state, since, reason, error, next_try)
 
     def statuses(self) -> Mapping[str, MappingStatus]:
         with self._lock:
             return dict(self._statuses)
+
+    def note_progress(self, name: str, committed_at: float | None) -> None:
+        """A batch was written now, whose last event the source committed at this time."""
+        with self._lock:
+            known = self._progress.get(name, Progress())
+            self._progress[name] = Progress(self.clock(), committed_at or known.committed_at)
+
+    def progress(self, name: str) -> Progress:
+        with self._lock:
+            return self._progress.get(name, Progress())
 
     def ready(self) -> bool:
         """Return whether there is a mapping and all of them are RUNNING."""
@@ -221,17 +258,21 @@ class MappingHealth:
             self.running()
         return was_paused
 
-    def paused(self, reason: str) -> None:
-        """Set PAUSED: a transient error has lasted for a while."""
-        self._health.set_state(self.name, State.PAUSED, reason)
+    def paused(
+        self, reason: str, fault: BaseException | None = None, seconds: float | None = None
+    ) -> None:
+        """Set PAUSED: a transient error has lasted for a while, or an operator wants it."""
+        self._health.set_state(self.name, State.PAUSED, reason, fault=fault, seconds=seconds)
 
-    def stopped(self, reason: str) -> None:
+    def stopped(self, reason: str, fault: BaseException | None = None) -> None:
         """Set STOPPED: the mapping ended because of an error."""
-        self._health.set_state(self.name, State.STOPPED, reason)
+        self._health.set_state(self.name, State.STOPPED, reason, fault=fault)
 
-    def quarantined(self, reason: str) -> None:
+    def quarantined(
+        self, reason: str, fault: BaseException | None = None, seconds: float | None = None
+    ) -> None:
         """Set QUARANTINED: the mapping cannot start until the cause is removed; others run."""
-        self._health.set_state(self.name, State.QUARANTINED, reason)
+        self._health.set_state(self.name, State.QUARANTINED, reason, fault=fault, seconds=seconds)
 
     def committed(
         self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
@@ -243,6 +284,8 @@ class MappingHealth:
         self._batch_events.observe(sum(counts.values()))
         if last_ms:
             self._last_commit.set(last_ms / 1000)
+        if counts:
+            self._health.note_progress(self.name, last_ms / 1000 if last_ms else None)
 
     def now(self) -> float:
         return self._health.clock()

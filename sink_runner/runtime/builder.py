@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +43,9 @@ from ..transform.event_source import topic_source
 from ..writer.budget import Budget
 from ..writer.echo_guard import EchoGuard
 from ..writer.offsets import Offsets
-from .worker import Worker, WorkerSettings
+from .control_link import PauseOf, runner_name
+from .worker import Worker
+from .worker_settings import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,8 @@ class RuntimeContext:
     stop: threading.Event
     health: Health = field(default_factory=Health)
     lineage: LineageClient | None = None
+    pause_of: PauseOf = lambda _mapping: None
+    """Returns the pause of a mapping that an operator paused."""
 
     def source(self, mapping: TableMapping) -> Database:
         return find_database(self.config.databases, mapping.source_table.database)
@@ -107,6 +109,7 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
             Job(JobKind.STREAMING, plugin.name),
             partial(describe, setup, context.policies),
         ),
+        pause=partial(context.pause_of, plugin.name),
     )
 
 
@@ -177,7 +180,7 @@ def _build_pipeline(
     return build_pipeline(
         setup,
         events,
-        Offsets(name, topic, f"{socket.gethostname()}:{os.getpid()}"),
+        Offsets(name, topic, runner_name()),
         budget=Budget(name, limits.budget, limits.budget_share),
         policy_digest=lambda: context.policies().digest,
         is_echo=EchoGuard(context.source(mapping).dsn, mapping.target_table.topic),

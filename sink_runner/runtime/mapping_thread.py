@@ -73,17 +73,17 @@ class MappingThread(threading.Thread):
             try:
                 self._build_and_run()
             except (FatalError, DowngradeError) as fault:
-                self._mark_stopped(text_of(fault))
+                self._mark_stopped(text_of(fault), fault)
                 self._log.error("mapping_stopped", reason=text_of(fault))
                 return
             except (ConfigError, RetriableError) as fault:
-                self._quarantine(text_of(fault))
+                self._quarantine(fault)
             except BaseException as fault:  # noqa: BLE001 - SystemExit would end the thread silently
                 reason = (
                     f"unexpected {class_name(fault)}: this is a bug of the runner or of a "
                     "plugin; the log holds where it was raised"
                 )
-                self._mark_stopped(reason)
+                self._mark_stopped(reason, fault)
                 self._log.exception("mapping_stopped", reason=reason)
                 return
             else:
@@ -138,13 +138,13 @@ class MappingThread(threading.Thread):
             self._work = None
         self._log.info("mapping_finished", **work.counts)
 
-    def _quarantine(self, reason: str) -> None:
-        self.failed = True
-        self._health.quarantined(reason)
+    def _quarantine(self, fault: ConfigError | RetriableError) -> None:
+        self.failed, reason = True, text_of(fault)
+        self._health.quarantined(reason, fault, self._recheck_seconds)
         if reason != self._reason:  # the same cause is logged once, not with every attempt
             self._reason = reason
             self._log.error("mapping_quarantined", reason=reason)
 
-    def _mark_stopped(self, reason: str) -> None:
+    def _mark_stopped(self, reason: str, fault: BaseException) -> None:
         self.failed = True
-        self._health.stopped(reason)
+        self._health.stopped(reason, fault)

@@ -25,6 +25,7 @@ from ..retention.daily import purging
 from ..retry import Retrier
 from ..signals import stopped_by_signals
 from .builder import RuntimeContext, build_worker, retry_policy
+from .control_link import linked
 from .database_metrics import SECONDS as READ_SECONDS
 from .database_metrics import DatabaseMetrics
 from .interpreter import tuned
@@ -65,6 +66,7 @@ def run(
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
         sending(config.lineage) as lineage,
+        linked(config, _streaming_plugins(selected), health) as pause_of,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
@@ -75,6 +77,7 @@ def run(
             stop=stop,
             health=health,
             lineage=lineage,
+            pause_of=pause_of,
         )
         _report_quarantined(quarantined or {}, health)
         threads = _make_threads(context, strict=strict)
@@ -100,14 +103,17 @@ def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
 
 def _streaming(plugins: Iterable[discovery.Plugin]) -> dict[str, TableMapping]:
     """Return the mappings that read events, by their plugins' names."""
-    return {one.name: one.mapping for one in plugins if one.mapping and one.mapping.streaming}
+    return {one.name: one.mapping for one in _streaming_plugins(plugins) if one.mapping}
+
+
+def _streaming_plugins(plugins: Iterable[discovery.Plugin]) -> list[discovery.Plugin]:
+    return [one for one in plugins if one.mapping and one.mapping.streaming]
 
 
 def _make_threads(context: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
-    names = _streaming(context.plugins)
-    streaming = [one for one in context.plugins if one.name in names]
-    healths = {name: context.health.mapping(name) for name in names}
+    streaming = _streaming_plugins(context.plugins)
+    healths = {one.name: context.health.mapping(one.name) for one in streaming}
     built = _build_all(streaming, context) if strict else {}
     return [
         MappingThread(

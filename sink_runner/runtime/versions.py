@@ -15,7 +15,7 @@ def show_versions(health: Health, plugins: Iterable[discovery.Plugin]) -> None:
     build = health.gauge(
         "sink_build_info", "1; the runner's version is a label.", ("version", "python")
     )
-    build.labels(_runner_version(), platform.python_version()).set(1)
+    build.labels(runner_version(), platform.python_version()).set(1)
     installed = health.gauge(
         "sink_plugin_info",
         "1 for each plugin that is on; `mapping` is empty where it has none.",
@@ -26,7 +26,8 @@ def show_versions(health: Health, plugins: Iterable[discovery.Plugin]) -> None:
         installed.labels(mapping, one.distribution or one.name, one.version).set(1)
 
 
-def _runner_version() -> str:
+def runner_version() -> str:
+    """Return the version of the installed runner."""
     try:
         return version(discovery.RUNNER)
     except PackageNotFoundError:  # run from a source tree

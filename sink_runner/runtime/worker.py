@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -28,33 +26,19 @@ from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.message import Message
 from ..model.partition import Advance, Claim
-from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
+from ..model.portions import byte_size, record_portions
 from ..model.status import MappingHealth
 from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
-from ..retry import Retrier, RetryPolicy
+from ..retry import Retrier
 from ..transform.tombstones import TombstoneFilter
+from .pause_watch import PauseWatch
 from .reporter import Reporter
+from .worker_settings import WorkerSettings
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2  # seconds until an idle worker notices that it should stop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """How a worker retries, fills its batches and does its maintenance."""
-
-    retry: RetryPolicy
-    maintenance_seconds: float
-    """Seconds between two rounds of maintenance."""
-    tombstone_retention: timedelta
-    linger: float = 0.0
-    """Seconds to wait for more records of a batch."""
-    max_batch_rows: int = 1
-    """A batch of this many rows is written at once."""
-    max_bytes: int = DEFAULT_BYTES
-    """The most bytes of records in one batch; a larger record is a batch of its own."""
 
 
 class Worker:
@@ -73,7 +57,9 @@ class Worker:
         stop: threading.Event,
         watches: Sequence[Watch] = (),
         lineage: AbstractContextManager[object] | None = None,
+        pause: Callable[[], object | None] = lambda: None,
     ) -> None:
+        """`pause` returns what an operator said when pausing the mapping; None: it is to run."""
         self._open_feed = feed
         self._pipeline = pipeline
         self._committer = pipeline.committer
@@ -85,6 +71,7 @@ class Worker:
         self._stop = stop
         self._watches = watches
         self._lineage = lineage or nullcontext()
+        self._pause = PauseWatch(pause, health, pipeline.name)
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[None] | None = None
@@ -137,7 +124,8 @@ class Worker:
 
     def _iterate(self) -> None:
         self.turned = time.monotonic()
-        polled = self._retry(self._gather)
+        paused = self._retry(self._pause.follow)
+        polled = {} if paused else self._retry(self._gather)
         self._reporter.fetched(polled, self.turned)
         # After the poll, so that records that arrived during it are masked by current policies.
         self._retry(self._follow_policies)
@@ -145,6 +133,11 @@ class Worker:
             self._checks.check_when_due()
             # Records of new partitions were polled before the seek, from Kafka's committed offset.
             stale = self._take_over()
+            if paused:
+                self._finish_pending()
+                self._stay_member()
+                self._stop.wait(_POLL_SECONDS)
+                return
             records = {
                 partition: part
                 for partition, part in polled.items()

@@ -31,6 +31,7 @@ _APPLICATION = "sink-runner schedule"
 _OUTCOMES = {"done": "ok"}
 _LOCK = 0x5C_4E_D0  # keeps the lock apart from other applications'
 _COLUMNS = "done_until, due, failures, started_at, ended_at, outcome"
+_PAUSED = "SELECT mapping FROM sink.mapping_control WHERE desired = 'paused'"
 _IS_PLAN = "mapping = %(mapping)s AND mode = %(mode)s AND cron = %(cron)s"
 _SELECT = f"SELECT {_COLUMNS} FROM sink.schedule WHERE {_IS_PLAN}"
 _INSERT = """
@@ -66,13 +67,21 @@ class PostgresRunHistory:
         self._warned: dict[str, str] = {}
 
     def read(self, plans: Sequence[Plan], now: datetime) -> dict[Plan, Progress]:
-        """Return the progress of the plans whose database answers and has no other scheduler."""
+        """Return the progress of the plans whose database answers and has no other scheduler.
+
+        Those of paused mappings are left out: after the pause, one run catches up.
+        """
         found: dict[Plan, Progress] = {}
         for database, local in _by_database(plans).items():
             try:
                 session = self._session(database)
                 if self._has_lock(database, session):
-                    found |= {plan: _read_or_insert(session, plan, now) for plan in local}
+                    paused = {name for (name,) in session.execute(_PAUSED)}
+                    found |= {
+                        plan: _read_or_insert(session, plan, now)
+                        for plan in local
+                        if plan.mapping not in paused
+                    }
             except (psycopg.Error, AccessError) as fault:
                 self._disconnect(database, fault)
         return found

@@ -15,6 +15,7 @@ _CATALOG_NAMES = {
     "bool": "boolean",
     "int": "integer",
     "bigserial": "bigint",
+    "float8": "double precision",
     "char(5)": "character(5)",
     "timestamptz": "timestamp with time zone",
     "timestamp": "timestamp without time zone",

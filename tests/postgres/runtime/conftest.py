@@ -28,7 +28,8 @@ from sink_runner.model.status import Health
 from sink_runner.pipeline import Pipeline
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
 from sink_runner.retry import RetryPolicy
-from sink_runner.runtime.worker import Worker, WorkerSettings
+from sink_runner.runtime.worker import Worker
+from sink_runner.runtime.worker_settings import WorkerSettings
 from sink_runner.testing import NOW
 from sink_runner.transform.compiled_mapping import CompiledMapping
 from sink_runner.transform.event_source import EventSource
@@ -317,9 +318,11 @@ class WorkerHarness:
         self,
         name: str = "one",
         before_commit: Callable = lambda _: None,
+        *,
         max_records: int = 3,
         refresh: Callable = lambda: None,
         lineage: Any = None,
+        pause: Callable = lambda: None,
     ) -> tuple[Worker, Consumer, threading.Event]:
         committer = self.committer(name, before_commit)
         consumer, stop = Consumer(self.broker, name, max_records), threading.Event()
@@ -335,6 +338,7 @@ class WorkerHarness:
             health=self.health.mapping("staged"),
             stop=stop,
             lineage=lineage,
+            pause=pause,
         )
         return worker, consumer, stop
 

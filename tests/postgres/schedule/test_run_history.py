@@ -186,3 +186,14 @@ def test_progress_is_stored_to_the_microsecond(history):
     history.read([plan()], NOW)
     history.write(plan(), exact)
     assert history.read([plan()], NOW)[plan()] == exact
+
+
+def test_plans_of_paused_mapping_are_left_out(history, dsns):
+    history.read([plan(), plan(name="pears")], NOW)
+    with psycopg.connect(dsns["one"], autocommit=True) as session:
+        session.execute(
+            "INSERT INTO sink.mapping_control VALUES ('apples', 'paused', 'maintenance', 'ada')"
+        )
+        assert history.read([plan(), plan(name="pears")], NOW).keys() == {plan(name="pears")}
+        session.execute("UPDATE sink.mapping_control SET desired = 'running'")
+    assert plan() in history.read([plan()], NOW)
