@@ -5,7 +5,7 @@ They are read at an interval and not at a scrape, so that a slow database delays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -33,6 +33,19 @@ FROM sink.batch_run, LATERAL (
   SELECT CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'range' END) AS modes (kind)
 ORDER BY mapping, kind, run DESC
 """
+# A run with --since or --sample is partial.  A full run replaces the results before it, because it
+# compares all that they did.
+_RECONCILIATIONS = """
+WITH result AS (
+  SELECT *, CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'partial' END AS kind
+  FROM sink.reconcile_run WHERE outcome IN ('equal', 'different', 'undecided')
+)
+SELECT DISTINCT ON (mapping, kind) mapping, kind, extract(epoch FROM finished), outcome, counts
+FROM result r
+WHERE run >= ALL (SELECT run FROM result f WHERE f.mapping = r.mapping AND f.kind = 'full')
+ORDER BY mapping, kind, run DESC
+"""
+_RECONCILED = ("read", "missing", "extra", "different", "refused", "pending", "repaired")
 _SLOTS = """
 SELECT %(database)s::text, slot_name, active::int, pg_wal_lsn_diff(now, confirmed_flush_lsn),
   pg_wal_lsn_diff(now, restart_lsn)
@@ -160,6 +173,7 @@ def target_queries(health: Health, schedules: Schedules) -> Sequence[Query]:
         ),
         _batch_runs(health),
         _schedules(health, schedules),
+        *_reconciliations(health),
     )
 
 
@@ -207,6 +221,46 @@ def _schedules(health: Health, schedules: Schedules) -> Query:
         ("mapping", "mode"),
     )
     return Query(Schedules.SELECT, ((due, schedules.due), (failures, schedules.failures)))
+
+
+def _reconciliations(health: Health) -> Iterator[Query]:
+    end = health.gauge_table(
+        "sink_reconcile_end_timestamp_seconds",
+        "When the last reconciliation that had a result ended.",
+        ("mapping", "mode"),
+    )
+    outcome = health.gauge_table(
+        "sink_reconcile_outcome",
+        "1 for the outcome of the last reconciliation: equal, different, undecided.",
+        ("mapping", "mode", "outcome"),
+    )
+    found = health.gauge_table(
+        "sink_reconcile_rows",
+        "Rows of the last reconciliation, by what its report counts; a repaired row counts twice.",
+        ("mapping", "mode", "count"),
+    )
+    verified = health.gauge_table(
+        "sink_verified_through_timestamp_seconds",
+        "The target has all changes of the source before this time, as reconciliation found.",
+        ("mapping",),
+    )
+    yield Query(
+        _RECONCILIATIONS,
+        (
+            (end, columns(0, 1, 2)),
+            (outcome, lambda rows: ([*row[:2], row[3], 1] for row in rows)),
+            (
+                found,
+                lambda rows: (
+                    [*row[:2], count, row[4].get(count, 0)] for row in rows for count in _RECONCILED
+                ),
+            ),
+        ),
+    )
+    yield Query(
+        "SELECT mapping, extract(epoch FROM verified_through) FROM sink.reconcile_state",
+        ((verified, iter),),
+    )
 
 
 def source_queries(health: Health) -> Sequence[Query]:

@@ -21,6 +21,7 @@ from .capture_conditions import CAPTURE_CONDITIONS
 from .condition import Condition
 from .dead_letter_conditions import DEAD_LETTER_CONDITIONS
 from .mapping_conditions import MAPPING_CONDITIONS
+from .reconcile_conditions import RECONCILE_CONDITIONS
 from .rules import FACTOR
 from .site import Site, open_site, wait_until
 
@@ -31,6 +32,7 @@ CONDITIONS = {
         *DEAD_LETTER_CONDITIONS,
         *CAPTURE_CONDITIONS,
         *BATCH_CONDITIONS,
+        *RECONCILE_CONDITIONS,
     )
 }
 _QUIET_SECONDS = 60

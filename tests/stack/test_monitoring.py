@@ -118,9 +118,10 @@ def monitored(
         f"receivers: [{{name: hook, webhook_configs: [{{url: '{address}'}}]}}]\n"
     )
     with demo_deployment.deploy(stack, folder / "log", families=5) as deployment:
-        subprocess.run(
-            sink_runner("batch", "schemes", "--full"), env=deployment.environment, check=True
-        )
+        for command in ("batch", "reconcile"):
+            subprocess.run(
+                sink_runner(command, "schemes", "--full"), env=deployment.environment, check=True
+            )
         services = Monitoring(
             layout=stack.stack.layout,
             settings=stack.settings,

@@ -56,6 +56,7 @@ _DUE = 'sink_schedule_due_timestamp_seconds{mapping="one",mode="full"}'
 _START = 'sink_batch_run_start_timestamp_seconds{mapping="one",mode="full"}'
 _ROWS = 'sink_batch_run_rows{mapping="one",mode="full",count="read"}'
 _EXPECTED_ROWS = 'sink_schedule_expected_rows{mapping="one",mode="full"}'
+_VERIFIED = 'sink_verified_through_timestamp_seconds{mapping="one"}'
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
@@ -103,6 +104,12 @@ CASES = {
         quiet={_START: "60x61"},
         common={'sink_batch_run_outcome{mapping="one",mode="full",outcome="running"}': "1x61"},
         after="61m",
+    ),
+    "SinkReconcileDifferent": _gauge(
+        'sink_reconcile_outcome{mapping="one",mode="full",outcome="different"}', 1, 0
+    ),
+    "SinkReconcileOld": Case(
+        firing={_VERIFIED: "59x2881"}, quiet={_VERIFIED: "60x2881"}, after="2881m"
     ),
     "SinkFailureRate": Case(
         firing=_failure_share(0.011, 70), quiet=_failure_share(0.009, 70), after="70m"
@@ -158,6 +165,14 @@ QUIET_CASES = {
     ),
     ("SinkBatchLate", "a run that has started since it was due"): Case(
         quiet={_DUE: "100x30", _START: "100x30"}, firing={}, after="30m"
+    ),
+    ("SinkReconcileDifferent", "a full run that found no difference since"): Case(
+        quiet={
+            'sink_reconcile_outcome{mapping="one",mode="changed",outcome="different"}': "_x20",
+            'sink_reconcile_outcome{mapping="one",mode="full",outcome="equal"}': "1x20",
+        },
+        firing={},
+        after="20m",
     ),
     ("SinkBatchOverSla", "a run that ended"): Case(
         quiet={

@@ -126,6 +126,53 @@ def test_last_run_of_each_mode_is_exported(harness: MetricsHarness) -> None:
     assert harness.series("sink_batch_run_rows") == {(*full, "read"): 4, (*full, "written"): 3}
 
 
+RECONCILIATIONS = """
+INSERT INTO sink.reconcile_run (mapping, mode, finished, outcome, columns, cluster, seen_before,
+  snapshot_at, counts)
+SELECT mapping, mode, to_timestamp(ended), outcome, 1, 'c', 1, now(), counts::jsonb
+FROM (VALUES ('orders', 'changed', 50, 'different', '{"read": 5, "missing": 5}'),
+  ('orders', 'full', 100, 'different', '{"read": 9, "missing": 2, "repaired": 1}'),
+  ('orders', 'changed', 200, 'equal', '{"read": 1}'),
+  ('orders', 'changed', NULL, 'running', '{}'),
+  ('parts', 'sample of 1 %', 250, 'different', '{"different": 3}'),
+  ('items', 'sample of 1 %', 260, 'different', '{"different": 3}'),
+  ('items', 'full', 270, 'equal', '{}')
+) AS v (mapping, mode, ended, outcome, counts);
+INSERT INTO sink.reconcile_state VALUES ('orders', to_timestamp(40), 1, 1, 'c', 1)
+"""
+
+
+def test_last_reconciliation_of_each_mode_is_exported(harness: MetricsHarness) -> None:
+    """A full run replaces the results of all runs before it."""
+    harness.fill()
+    harness.admin.execute(RECONCILIATIONS)
+    harness.metrics.observe()
+    full, changed, partial, fixed = (
+        ("orders", "full"),
+        ("orders", "changed"),
+        ("parts", "partial"),
+        ("items", "full"),
+    )
+    ends = {full: 100, changed: 200, partial: 250, fixed: 270}
+    assert harness.series("sink_reconcile_end_timestamp_seconds") == ends
+    assert harness.series("sink_reconcile_outcome") == {
+        (*full, "different"): 1,
+        (*changed, "equal"): 1,
+        (*partial, "different"): 1,
+        (*fixed, "equal"): 1,
+    }
+    rows = harness.series("sink_reconcile_rows")
+    assert {series: count for series, count in rows.items() if count} == {
+        (*full, "read"): 9,
+        (*full, "missing"): 2,
+        (*full, "repaired"): 1,
+        (*changed, "read"): 1,
+        (*partial, "different"): 3,
+    }
+    assert rows[*fixed, "missing"] == 0
+    assert harness.series("sink_verified_through_timestamp_seconds") == {("orders",): 40}
+
+
 def test_only_current_schedules_are_due(harness: MetricsHarness) -> None:
     """The database keeps the schedules of removed mappings, and earlier times of the others."""
     harness.fill()

@@ -30,6 +30,8 @@ _OF_PROMETHEUS = {
     "SinkBatchFailed",
     "SinkBatchLate",
     "SinkBatchOverSla",
+    "SinkReconcileDifferent",
+    "SinkReconcileOld",
     "SinkDeadLetterQueueLarge",
     "SinkFailureRate",
     "SinkFailureRateElevated",
