@@ -60,9 +60,11 @@ def api() -> int:
     from ..console.details import Details  # noqa: PLC0415
     from ..console.page import page  # noqa: PLC0415
     from ..console.routes import routes as console_routes  # noqa: PLC0415
+    from ..control.routes import routes as control_routes  # noqa: PLC0415
 
     details = Details(config, file.health(), plugins)
-    return serve(config, routes, [page(), console_routes(details)])
+    routers = [page(), console_routes(details), control_routes(config, plugins)]
+    return serve(config, routes, routers)
 
 
 def api_settings(config: Config) -> Api:

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import click
 
 from ..batch.lock import BusyError
 from ..config import Config, ConfigFile
 from ..control.store import pauses
+from ..control.target import Target
 from ..loading.discovery import Plugin
-from ..plugin import TableMapping
-from ..postgres.migrations import migrate
-from ..postgres.session import Connection
 from .arguments import flag
 from .configuration import chosen_mappings, read_plugins
-from .database import database_session
 
 all_option = flag("--all", "every", help="Every mapping.")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A mapping with the means to open a session with its target database."""
-
-    name: str
-    mapping: TableMapping
-    config: Config
-
-    @contextmanager
-    def session(self, application: str) -> Iterator[Connection]:
-        """Open a session; the runner's tables are brought to this version."""
-        with database_session(
-            self.config, self.mapping.target_table.database, application
-        ) as connection:
-            migrate(connection)
-            yield connection
 
 
 even_if_paused_option = flag("--even-if-paused", help="Write it even if a person paused it.")

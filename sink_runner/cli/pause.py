@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..control import store
+from ..control.plan import plan_pause
 from ..errors import ConfigError
 from .arguments import user_option
 from .command import OK, Command
@@ -36,7 +36,5 @@ def pause(*, name: str | None, every: bool, reason: str, user: str) -> int:
     if not reason.strip():
         raise ConfigError("--reason is empty: say why, for those who find the mapping paused")
     for one in chosen_targets(read_config(), name, every=every):
-        with one.session("sink-runner pause") as connection:
-            is_new = store.pause(connection, one.name, one.mapping, reason=reason, by=user)
-        print(f"{one.name}: {'paused' if is_new else 'was paused already; its reason stays'}")
+        print(f"{one.name}: {plan_pause(one, reason).apply(user)}")
     return OK

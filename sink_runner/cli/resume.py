@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..control import store
+from ..control.plan import plan_resume
 from .arguments import user_option
 from .command import OK, Command
 from .configuration import read_config
@@ -26,7 +26,5 @@ def resume(*, name: str | None, every: bool, user: str) -> int:
       sink-runner resume --all
     """
     for one in chosen_targets(read_config(), name, every=every):
-        with one.session("sink-runner resume") as connection:
-            was_paused = store.resume(connection, one.name, one.mapping, by=user)
-        print(f"{one.name}: {'resumed' if was_paused else 'was not paused'}")
+        print(f"{one.name}: {plan_resume(one).apply(user)}")
     return OK

@@ -20,7 +20,7 @@ from ..postgres.migrations import has_tables
 from ..postgres.session import Connection
 from ..writer.encryption import Encryptor
 from ..writer.key_hashing import KeyText
-from ..writer.offsets import Progress, read_progress
+from ..writer.stored_offsets import Progress, read_progress
 from .dry_run import DryRun
 
 _IS_PREPARED = "SELECT EXISTS (SELECT FROM sink.key_secret)"

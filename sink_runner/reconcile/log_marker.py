@@ -21,7 +21,7 @@ from ..kafka.feed import Bounds
 from ..kafka.offset_queries import topic_bounds
 from ..plugin import TableMapping
 from ..postgres.session import Connection
-from ..writer.offsets import read_progress
+from ..writer.stored_offsets import read_progress
 from .suspect import Suspect
 
 _INSERTED = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"

@@ -64,7 +64,6 @@ class Worker:
         self._pipeline = pipeline
         self._committer = pipeline.committer
         self._retry_queue = pipeline.retry_queue
-        self._hooks = pipeline.compiled.hooks
         self._liveness = liveness
         self._refresh = refresh
         self._settings = settings
@@ -99,7 +98,7 @@ class Worker:
     def run(self) -> None:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""
         try:
-            self._hooks.startup()
+            self._pipeline.compiled.hooks.startup()
             with self._lineage, suppress(StoppedError):
                 self._loop()
         finally:
@@ -107,7 +106,7 @@ class Worker:
             self._pipeline.close()
             for watch in self._watches:
                 watch.close()
-            self._hooks.shutdown()
+            self._pipeline.compiled.hooks.shutdown()
 
     def _loop(self) -> None:
         self._feed = self._retry(self._open_feed)

@@ -7,8 +7,7 @@ later write by an earlier owner finds that its epoch is gone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import psycopg
 
@@ -40,11 +39,6 @@ SELECT count(*) FROM sink.partition_offset p
 JOIN unnest(%s::int[], %s::int8[], %s::int8[]) AS s (partition, epoch, next_offset)
   ON p.partition = s.partition AND p.epoch = s.epoch AND p.next_offset = s.next_offset
 WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
-"""
-# A topic that was created again has new rows here; the old topic's rows no longer change.
-_NEXT = """
-SELECT DISTINCT ON (partition) partition, next_offset, owner, updated_at FROM sink.partition_offset
-WHERE mapping = %s AND topic = %s ORDER BY partition, updated_at DESC
 """
 _NO_STEPS: Sequence[list[Any]] = [[]] * len(Advance._fields)
 
@@ -88,22 +82,6 @@ class Offsets:
         partitions, epochs, _, next_offsets, _ = _columns(steps)
         parameters = (partitions, epochs, next_offsets, *self._identity)
         return connection.execute(_APPLIED, parameters).fetchone() == (len(partitions),)
-
-
-class Progress(NamedTuple):
-    """How far a partition is applied."""
-
-    next_offset: int
-    """0: nothing is applied."""
-    owner: str
-    """The process that claimed the partition last."""
-    updated_at: datetime
-
-
-def read_progress(connection: Connection, mapping: str, topic: str) -> dict[int, Progress]:
-    """Return how far each partition of a topic is applied."""
-    found = connection.execute(_NEXT, (mapping, topic)).fetchall()
-    return {partition: Progress(offset or 0, *rest) for partition, offset, *rest in found}
 
 
 def _columns(steps: Iterable[Advance]) -> Sequence[list[Any]]:

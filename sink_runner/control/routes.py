@@ -1,0 +1,105 @@
+"""The routes under /v1/mappings: the state of the mappings, and what an operator does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..api.callers import Caller
+from ..api.operations import require_scope
+from ..api.problems import ProblemError, documented, not_found
+from ..config import Config
+from ..error_text import describe
+from ..errors import SinkError
+from ..loading.discovery import Plugin, Status
+from .plan import Plan, plan_pause, plan_resume
+from .status import MappingReport, read_status
+from .store import MOST_REASON
+from .target import Target
+
+_Name = Annotated[str, Path(description="The mapping, as `sink-runner plugins` names it.")]
+_Observer = Annotated[Caller, Depends(require_scope("observe"))]
+_Operator = Annotated[Caller, Depends(require_scope("operate"))]
+_ERRORS = documented(401, 403, 404, 422, 429, 503)
+
+
+class Action(BaseModel):
+    """What an operator wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(default=False, description="Answer the plan, and change nothing.")
+
+
+class PauseAction(Action):
+    reason: str = Field(
+        min_length=1,
+        max_length=MOST_REASON,
+        pattern=r"\S",
+        description="Why, for those who find the mapping paused; without personal values.",
+    )
+
+
+class ActionResult(BaseModel):
+    """What the action does, and whether it was done."""
+
+    plan: Sequence[str]
+    command: str = Field(description="The same on the command line.")
+    result: str | None = Field(description="What was done; null with `dry_run`.")
+
+
+def routes(config: Config, plugins: Mapping[str, Plugin]) -> APIRouter:
+    """Return the routes; reading needs the scope `observe`, acting `operate`."""
+    router = APIRouter(prefix="/v1/mappings", tags=["Mappings"])
+
+    @router.get("", responses=_ERRORS, summary="The state of every mapping")
+    def get_mappings(_: _Observer) -> list[MappingReport]:
+        return read_status(config, plugins.values())
+
+    @router.get("/{name}", responses=_ERRORS, summary="The state of one mapping")
+    def get_mapping(name: _Name, _: _Observer) -> MappingReport:
+        found = read_status(config, [plugins[name]]) if name in plugins else []
+        if not found:
+            raise _unknown()
+        return found[0]
+
+    @router.post("/{name}/pause", responses=_ERRORS, summary="Stop writing a mapping")
+    def pause_mapping(name: _Name, action: PauseAction, caller: _Operator) -> ActionResult:
+        return _act(action, caller, lambda: plan_pause(target(name), action.reason))
+
+    @router.post("/{name}/resume", responses=_ERRORS, summary="Go on with a paused mapping")
+    def resume_mapping(name: _Name, action: Action, caller: _Operator) -> ActionResult:
+        return _act(action, caller, lambda: plan_resume(target(name)))
+
+    def target(name: str) -> Target:
+        plugin = plugins.get(name)
+        if plugin is None or plugin.mapping is None or plugin.status is not Status.ON:
+            raise _unknown()
+        return Target(name, plugin.mapping, config)
+
+    return router
+
+
+def _act(action: Action, caller: Caller, make_plan: Callable[[], Plan]) -> ActionResult:
+    """Answer the plan; apply it in the caller's name unless it is a dry run."""
+    with _unavailable():
+        plan = make_plan()
+        result = None if action.dry_run else plan.apply(caller.name)
+    return ActionResult(plan=plan.lines, command=plan.command, result=result)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except SinkError as fault:
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", describe(fault)) from None
+
+
+def _unknown() -> ProblemError:
+    return not_found("there is no mapping of this name that is on")
