@@ -14,7 +14,7 @@ from ..doctor import report
 from ..doctor.check_group import CheckGroup
 from ..doctor.deployment import SECONDS, Deployment
 from ..doctor.examination import Examined, examine
-from ..doctor.groups import groups, settings_group
+from ..doctor.groups import groups, unreadable_group
 from ..errors import ConfigError
 from ..loading import discovery
 from .arguments import json_option, plugin_options
@@ -64,7 +64,7 @@ def _groups(name: str | None) -> Sequence[CheckGroup]:
         file = read_config()
         return [*groups(_deployment(name, file))]
     except ConfigError as error:
-        return [settings_group(error)]
+        return [unreadable_group(error)]
 
 
 def _deployment(name: str | None, file: ConfigFile) -> Deployment:

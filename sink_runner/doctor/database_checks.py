@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from ..config.database import Database, find_database
 from ..model.findings import Fault
 from ..postgres.catalog import quoted
 from ..postgres.migrations import has_tables
 from ..postgres.session import Connection
-from .check_group import CheckGroup, Sessions
+from .check_group import CheckGroup
+from .database_subject import DatabaseSubject
 from .deployment import Deployment
+from .slot_checks import check_replication_limits, check_slot, check_slot_retention, check_wal_level
 
-_OLDEST_VERSION = 140000
+OLDEST_VERSION = 140000
 _CLOCK_SECONDS = 5.0
-_SESSIONS_OF_A_MAPPING = 3
+SESSIONS_OF_A_MAPPING = 3
 _IDENTITY = (
     "SELECT current_database(), oid::int8 FROM pg_database WHERE datname = current_database()"
 )
@@ -32,39 +33,6 @@ _LIMIT = """
 SELECT d.datconnlimit, current_setting('max_connections')::int FROM pg_database d
 WHERE d.datname = current_database()
 """
-_VERSION = "SHOW server_version"
-
-
-class DatabaseSubject:
-    """A database, with a session of each of the runner's roles."""
-
-    def __init__(self, name: str, deployment: Deployment) -> None:
-        self.name, self.deployment = name, deployment
-        self.sessions: Sessions = deployment.sessions()
-
-    @property
-    def settings(self) -> Database:
-        return find_database(self.deployment.config.databases, self.name)
-
-    @property
-    def writing(self) -> Connection:
-        """A session of the role that writes."""
-        return self.sessions.open(self.settings.dsn)
-
-    @property
-    def reading(self) -> Connection:
-        """A session of the role that reads."""
-        return self.sessions.open(self.settings.reader_dsn)
-
-    @property
-    def is_target(self) -> bool:
-        mappings = self.deployment.mappings.values()
-        return any(one.target_table.database == self.name for one in mappings)
-
-    @property
-    def version(self) -> str:
-        ((version,),) = self.writing.execute(_VERSION).fetchall()
-        return f"PostgreSQL {version}"
 
 
 def database_group(name: str, deployment: Deployment) -> CheckGroup:
@@ -108,10 +76,10 @@ def check_same_database(subject: DatabaseSubject) -> Iterator[Fault]:
 
 def check_server_version(subject: DatabaseSubject) -> Iterator[Fault]:
     """Find a server that the runner's SQL does not fit."""
-    if subject.writing.info.server_version < _OLDEST_VERSION:
+    if subject.writing.info.server_version < OLDEST_VERSION:
         yield Fault(
             f"database {subject.name} is served by {subject.version}",
-            f"PostgreSQL {_OLDEST_VERSION // 10000} or later",
+            f"PostgreSQL {OLDEST_VERSION // 10000} or later",
             "upgrade the server with pg_upgrade",
         )
 
@@ -166,7 +134,7 @@ def _reset(session: Connection, setting: str) -> str:
 def check_connection_limit(subject: DatabaseSubject) -> Iterator[Fault]:
     """Find too few connections for the mappings that run together."""
     limit, most = subject.writing.execute(_LIMIT).fetchone() or (-1, 0)
-    needed = _SESSIONS_OF_A_MAPPING * len(subject.deployment.mappings)
+    needed = SESSIONS_OF_A_MAPPING * len(subject.deployment.mappings)
     problem = (
         "of the {} connections of database {}, {} mappings need about {}: some would wait until "
         "others end theirs"
@@ -187,13 +155,11 @@ def check_connection_limit(subject: DatabaseSubject) -> Iterator[Fault]:
         )
 
 
-def check_clock(
-    subject: DatabaseSubject, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> Iterator[Fault]:
+def check_clock(subject: DatabaseSubject) -> Iterator[Fault]:
     """Find clocks that differ: lag is wrong, and newest_wins lets the fast clock win."""
-    before = now()
+    before = read_clock()
     ((server,),) = subject.writing.execute("SELECT clock_timestamp()").fetchall()
-    after = now()
+    after = read_clock()
     apart = max((before - server).total_seconds(), (server - after).total_seconds())
     if apart > _CLOCK_SECONDS:
         yield Fault(
@@ -204,6 +170,11 @@ def check_clock(
             "chronyc makestep on both machines; timedatectl set-ntp true keeps them together",
             refused=False,
         )
+
+
+def read_clock() -> datetime:
+    """Return the time of this machine."""
+    return datetime.now(UTC)
 
 
 def check_migrations(subject: DatabaseSubject) -> Iterable[Fault]:
@@ -223,5 +194,9 @@ CHECKS: Mapping[str, Callable[[DatabaseSubject], Iterable[Fault]]] = {
     "connection_limit": check_connection_limit,
     "clock": check_clock,
     "migrations": check_migrations,
+    "wal_level": check_wal_level,
+    "slot": check_slot,
+    "slot_retention": check_slot_retention,
+    "replication_limits": check_replication_limits,
 }
 """In the order of the report."""

@@ -12,10 +12,12 @@ from .database_checks import database_group
 from .deployment import Deployment
 from .mapping_checks import mapping_group
 from .service_checks import kafka_group, policies_group, registry_group
+from .setting_checks import settings_group
 
 
 def groups(deployment: Deployment) -> Iterator[CheckGroup]:
     """Yield the groups; servers precede the mappings, which need them."""
+    yield settings_group(deployment)
     yield plugins_group(deployment.plugins)
     for name in deployment.databases():
         yield database_group(name, deployment)
@@ -41,7 +43,7 @@ def plugins_group(plugins: Mapping[str, Plugin]) -> CheckGroup:
     return CheckGroup(name="plugins", checks={"plugins": find}, start="", correct="")
 
 
-def settings_group(error: Exception) -> CheckGroup:
+def unreadable_group(error: Exception) -> CheckGroup:
     """Return the group that reports a configuration that can't be read."""
 
     def find() -> Iterable[Fault]:

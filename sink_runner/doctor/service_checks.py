@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
-from ..kafka.broker_check import check_access
+from ..errors import RetriableError
+from ..kafka.broker_check import check_access, is_reachable
+from ..kafka.connection import KafkaConnection
+from ..kafka.offset_queries import admin_client
 from ..masking.column_origins import read_known_origins
 from ..masking.lineage import undecided
+from ..masking.ranger.renewal import admin_of
+from ..masking.ranger.sync import local_policies
 from ..masking.round_trip_check import faults
 from ..model.findings import Fault, Finding
 from ..plugin import TableMapping
@@ -24,6 +30,7 @@ def kafka_group(deployment: Deployment) -> CheckGroup:
         name="kafka",
         checks={
             "brokers": partial(check_brokers, deployment),
+            "listeners": partial(check_listeners, deployment),
             "topic": partial(check_topics, deployment),
         },
         start=f"start Kafka, or correct kafka.bootstrap ({bootstrap}) and the network in between",
@@ -36,6 +43,25 @@ def check_brokers(deployment: Deployment) -> Iterable[Fault]:
     if deployment.streaming:
         check_access(deployment.kafka)
     return ()
+
+
+def check_listeners(deployment: Deployment) -> Iterator[Fault]:
+    """Find brokers whose own address leads nowhere: a client uses it after the first answer."""
+    for host, port in read_brokers(deployment.kafka) if deployment.streaming else ():
+        address = f"{host}:{port}"
+        if not is_reachable(replace(deployment.kafka, bootstrap=address), deployment.seconds / 4):
+            yield Fault(
+                f"Kafka at {deployment.kafka.bootstrap} answers, and names the broker {address}, "
+                "which does not: clients read nothing",
+                "an address that leads to the broker from this machine",
+                "correct advertised.listeners in the broker's server.properties and restart it",
+            )
+
+
+def read_brokers(kafka: KafkaConnection) -> list[tuple[str, int]]:
+    """Return the address of each broker, as the brokers advertise it."""
+    with admin_client(kafka) as admin:
+        return [(one["host"], one["port"]) for one in admin.describe_cluster()["brokers"]]
 
 
 def check_topics(deployment: Deployment) -> Iterator[Finding]:
@@ -76,6 +102,7 @@ def policies_group(deployment: Deployment) -> CheckGroup:
         checks={
             "policies": partial(check_policies, deployment),
             "masks": partial(check_masks, deployment, mappings),
+            "ranger": partial(check_ranger, deployment),
         },
         start="start the database that does not answer",
         correct=f"correct the files in {deployment.config.policies.directory}, or [policies]; "
@@ -105,5 +132,30 @@ def check_masks(deployment: Deployment, mappings: Mapping[str, TableMapping]) ->
             f"{column} looks personal and is not classified: nothing masks it",
             "each such column in classification.json",
             "add it to classification.json, or to its not_personal",
+            refused=False,
+        )
+
+
+def check_ranger(deployment: Deployment) -> Iterator[Fault]:
+    """Find that Ranger Admin does not answer, or has other policies than the folder."""
+    settings = deployment.config.policies
+    if not settings.admin:
+        return
+    try:
+        newest = admin_of(settings).download()
+    except RetriableError as away:
+        yield Fault(
+            f"{away}: the runner masks by the folder, and pauses after "
+            f"{settings.max_age_seconds:g} seconds",
+            "an answer",
+            f"start Ranger Admin, or correct policies.admin ({settings.admin})",
+            refused=False,
+        )
+        return
+    if newest != local_policies(settings.directory):
+        yield Fault(
+            f"{settings.directory} has other policies than Ranger Admin at {settings.admin}",
+            "the policies of Ranger Admin; a runner fetches them while it runs",
+            "sink-runner policies pull",
             refused=False,
         )

@@ -30,6 +30,7 @@ class CaptureSettings:
     """The placeholder of an unchanged TOASTed value; None if the schema of an event has it."""
     stated: str | None = None
     """The placeholder in the schema of an event."""
+    slot: str | None = None
 
     def captures(self, table: Table) -> bool:
         """Whether the connector captures the table."""
@@ -80,6 +81,7 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
         excluded_columns=listed("column.exclude.list") or (),
         placeholder=None if is_stated else placeholder,
         stated=placeholder if is_stated else None,
+        slot=plain("slot.name"),
     )
 
 

@@ -4,14 +4,19 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import ExecStatus, PGconn
 
 from sink_runner.config import Config, Policies, Registry
+from sink_runner.config.dsn import Dsn
 from sink_runner.doctor import service_checks
 from sink_runner.doctor.deployment import Deployment
 from sink_runner.doctor.examination import Examined, examine
@@ -28,19 +33,22 @@ from ..preflight.conftest import (  # noqa: F401 - fixtures
     tables,
 )
 
+TOPIC = TopicFacts("t", 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
+
 
 class FakeRegistry:
-    """A schema registry on loopback; `status` is that of every response."""
+    """A schema registry on loopback; `status` is that of every response, or of none if 200."""
 
     def __init__(self) -> None:
         self.status = 200
+        self.schemas: dict[str, Any] = {}
+        """The latest schema of each subject."""
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                is_list = self.path == "/subjects"
-                status = registry.status if is_list or registry.status != 200 else 404
-                body = json.dumps([] if is_list else {"error_code": 40401}).encode()
+                status, content = registry.answer(self.path)
+                body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -51,6 +59,16 @@ class FakeRegistry:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, path: str) -> tuple[int, Any]:
+        if self.status != 200:
+            return self.status, {}
+        if path == "/subjects":
+            return 200, [*self.schemas]
+        schema = self.schemas.get(path.split("/")[2])
+        if schema is None:
+            return 404, {"error_code": 40401}
+        return 200, {"id": 7, "schema": json.dumps(schema)}
 
     def close(self) -> None:
         self.server.shutdown()
@@ -64,13 +82,13 @@ class Site:
     tables: MappedTables
     registry: FakeRegistry
     policies: Path
-    topic: TopicFacts | None = None
+    patch: pytest.MonkeyPatch
+    undo: ExitStack
+    """What a test has to undo in the databases, which others use after it."""
+    topic: TopicFacts | None = TOPIC
     changes: dict[str, Any] = field(default_factory=dict)
     """Sections of the configuration that a test replaces."""
     plugins: dict[str, Plugin] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.topic = TopicFacts("t", 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
 
     @property
     def config(self) -> Config:
@@ -78,7 +96,22 @@ class Site:
             "registry": Registry(url=self.registry.url),
             "policies": Policies(directory=self.policies),
         }
-        return replace(self.tables.config, **sections, **self.changes)
+        return replace(self.tables.config, **{**sections, **self.changes})
+
+    def run(self, side: str, ddl: str, undo: str = "") -> None:
+        """Run SQL in the source's or the target's database."""
+        admin = getattr(self.tables, side)
+        self.tables.run(admin, ddl.replace("{database}", admin.info.dbname))
+        if undo:
+            self.undo.callback(self.run, side, undo)
+
+    def connect_differently(self, database: str, key: str, **parts: Any) -> None:
+        """Change parts of a connection string."""
+        config = self.config
+        found = config.databases[database]
+        changed = Dsn.of(make_conninfo(getattr(found, key).read(), **parts))
+        object.__setattr__(found, key, changed)
+        self.changes["databases"] = config.databases
 
     @property
     def deployment(self) -> Deployment:
@@ -114,11 +147,74 @@ def registry() -> Iterator[FakeRegistry]:
     made.close()
 
 
+class Capture:
+    """A replication slot of the source, and a session that streams from it as Debezium does."""
+
+    SLOT = "sink_doctor"
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.admin = psycopg.connect(dsn, autocommit=True)
+        self.stream: PGconn | None = None
+
+    def create(self) -> None:
+        self.admin.execute(
+            "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (self.SLOT,)
+        )
+
+    def start(self) -> None:
+        conninfo = make_conninfo(
+            self.dsn, replication="database", options="-c wal_sender_timeout=0"
+        )
+        self.stream = PGconn.connect(conninfo.encode())
+        started = self.stream.exec_(
+            f"START_REPLICATION SLOT {self.SLOT} LOGICAL 0/0 "
+            "(proto_version '1', publication_names 'sink_publication')".encode()
+        )
+        assert started.status == ExecStatus.COPY_BOTH, started.error_message
+
+    def stop(self) -> None:
+        """End the session, and wait until the server has noticed."""
+        if self.stream is not None:
+            self.stream.finish()
+            self.stream = None
+        while self.admin.execute(
+            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", (self.SLOT,)
+        ).fetchone():
+            pass
+
+    def drop(self) -> None:
+        self.stop()
+        self.admin.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE slot_name = %s",
+            (self.SLOT,),
+        )
+
+
+@pytest.fixture(scope="module")
+def capture(postgres, table_databases) -> Iterator[Capture]:  # noqa: F811 - the fixture
+    """Capture of the source's database, whose server bounds what a slot retains."""
+    made = Capture(postgres.dsn(table_databases[0]))
+    made.admin.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '2GB'")
+    made.admin.execute("SELECT pg_reload_conf()")
+    made.create()
+    made.start()
+    yield made
+    made.drop()
+    made.admin.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+    made.admin.execute("SELECT pg_reload_conf()")
+    made.admin.close()
+
+
 @pytest.fixture
-def deployed(tables, registry, monkeypatch, tmp_path) -> Site:  # noqa: F811 - the fixture
+def deployed(tables, registry, capture, monkeypatch, tmp_path) -> Iterator[Site]:  # noqa: F811
     """A deployment without a fault, once `tables.create()` was called."""
-    made = Site(tables, registry, copy_policies(tmp_path / "policies", tables.schema))
-    registry.status = 200
-    monkeypatch.setattr(service_checks, "check_access", lambda _connection: None)
-    monkeypatch.setattr(checklist, "read_topic", lambda _connection, _name: made.topic)
-    return made
+    policies = copy_policies(tmp_path / "policies", tables.schema)
+    with ExitStack() as undo:
+        made = Site(tables, registry, policies, monkeypatch, undo)
+        registry.status, registry.schemas = 200, {}
+        monkeypatch.setattr(service_checks, "check_access", lambda _connection: None)
+        monkeypatch.setattr(service_checks, "read_brokers", lambda _connection: [])
+        monkeypatch.setattr(checklist, "read_topic", lambda _connection, _name: made.topic)
+        yield made
