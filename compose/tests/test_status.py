@@ -4,6 +4,7 @@ import io
 import sys
 
 import pytest
+from rich.console import Console
 
 from sink_stack import airflow, settings, status
 from sink_stack.processes import Command
@@ -43,3 +44,10 @@ def test_airflow_is_stopped_with_the_stack(stack):
         stack.supervisor.start(Command(name=name, argv=argv, cwd=stack.layout.home))
     stack.down()
     assert not [name for name in airflow.PARTS if stack.supervisor.running(name)]
+
+
+def test_status_names_address_of_console(stack):
+    console = Console(file=io.StringIO(), width=200)
+    status.show(stack, console)
+    address = f"http://127.0.0.1:{stack.settings.port('api')}/console"
+    assert address in console.file.getvalue()

@@ -10,6 +10,8 @@ from ..config.reader import hint
 from ..errors import ConfigError
 from ..plugin import EventRoute, HttpApi, QueryRoute, ServiceRoute
 
+OBSERVE, OPERATE = "observe", "operate"
+"""The scopes of the routes that show and control the mappings, which no plugin declares."""
 _DESCRIPTION = """\
 Every call needs an API key or a bearer token, and a scope; every answer of a query is masked for
 the caller's group. Errors are problem details (RFC 9457)."""
@@ -29,7 +31,7 @@ class Routes:
     def scopes(self) -> list[str]:
         routes: list[EventRoute | QueryRoute | ServiceRoute]
         routes = [*self.events, *self.queries, *self.requests]
-        return sorted({route.scope for route in routes})
+        return sorted({OBSERVE, OPERATE, *(route.scope for route in routes)})
 
 
 def collect_routes(apis: Iterable[HttpApi], settings: Api) -> Routes:

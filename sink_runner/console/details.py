@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,10 @@ from ..config.sections import HealthSettings
 from ..dlq import stored_dead_letters
 from ..errors import SinkError
 from ..health.client import read_step_seconds
+from ..inspection.event import Place, explain_place
+from ..inspection.service import DlqService
+from ..kafka.connection import KafkaConnection
+from ..kafka.records import open_records
 from ..loading.chain import chain_steps
 from ..loading.discovery import Plugin
 from ..masking.column_origins import read_origins
@@ -143,6 +148,13 @@ class Details:
         with self._session(_mapping(plugin).target_table.database) as connection:
             runs = recent_runs(connection, plugin.name, most=_MOST)
         return models.Reconciliation(runs=[models.ReconcileRun(**asdict(run)) for run in runs])
+
+    def explain(self, plugin: Plugin, place: Place, user: str) -> models.Explanation:
+        """Take an event through the mapping in a dry run; what `user` may not see is masked."""
+        service = DlqService(self.config, self.plugins, user)
+        with open_records(KafkaConnection.of(self.config.kafka)) as records:
+            found = explain_place(service, plugin, place, records).record()
+        return models.Explanation.model_validate_json(json.dumps(found, default=str))
 
     def _origins(self, mapping: TableMapping) -> Origins:
         """Return the origins that the databases know; without them, those that are declared."""

@@ -1,11 +1,15 @@
-"""What the routes of the console answer: names, times and numbers, never a value of a row."""
+"""What the routes of the console answer: names, times and numbers.
+
+The only values of rows are those of an explained event, masked for the caller.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Applied(BaseModel):
@@ -114,3 +118,28 @@ class Reconciliation(BaseModel):
     """The newest comparisons first."""
 
     runs: Sequence[ReconcileRun]
+
+
+class EventPlace(BaseModel):
+    """An event, by its place in Kafka."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: str = Field(pattern=r"^[^:]{1,249}:\d{1,9}:\d{1,18}$", description="topic:partition:offset")
+
+
+class ExplainedStep(BaseModel):
+    name: str
+    state: str
+    detail: str
+
+
+class Explanation(BaseModel):
+    """Why the row of an event is in the target or not."""
+
+    id: str
+    sentence: str
+    good: bool = Field(description="Whether the target is as the mapping says.")
+    steps: Sequence[ExplainedStep]
+    rows: Sequence[Mapping[str, Any]] = Field(description="What the event makes, masked.")
+    target: Mapping[str, Any] | None = Field(description="What the target has, masked.")

@@ -12,17 +12,18 @@ from pydantic import BaseModel
 from ..api.callers import Caller
 from ..api.operations import require_scope
 from ..api.problems import ProblemError, documented, not_found
+from ..api.routes import OBSERVE
 from ..error_text import describe
 from ..errors import SinkError
+from ..inspection.event import Place
 from ..loading.discovery import Plugin
 from . import models
 from .details import Details
 
-SCOPE = "observe"
 M = TypeVar("M", bound=BaseModel)
 _Name = Annotated[str, Path(description="The mapping, as `sink-runner plugins` names it.")]
-_Observer = Annotated[Caller, Depends(require_scope(SCOPE))]
-_ERRORS = documented(401, 403, 404, 429, 503)
+_Observer = Annotated[Caller, Depends(require_scope(OBSERVE))]
+_ERRORS = documented(401, 403, 404, 422, 429, 503)
 
 
 def routes(details: Details) -> APIRouter:
@@ -48,19 +49,34 @@ def routes(details: Details) -> APIRouter:
             operation_id=f"get_mapping_{path.replace('-', '_')}",
             summary=summary,
         )(_handler(details, read))
+
+    @router.post(
+        "/mappings/{name}/explain",
+        responses=_ERRORS,
+        operation_id="explain_event",
+        summary="Why the row of an event is in the target or not",
+    )
+    def explain(name: _Name, place: models.EventPlace, caller: _Observer) -> models.Explanation:
+        return _read(
+            details, name, lambda one: details.explain(one, Place.parse(place.at), caller.name)
+        )
+
     return router
 
 
 def _handler(details: Details, read: Callable[[Plugin], M]) -> Callable[..., M]:
     def handle(name: _Name, _: _Observer) -> M:
-        plugin = details.find(name)
-        if plugin is None:
-            raise not_found("there is no mapping of this name")
-        try:
-            return read(plugin)
-        except SinkError as fault:
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", describe(fault)
-            ) from None
+        return _read(details, name, read)
 
     return handle
+
+
+def _read(details: Details, name: str, read: Callable[[Plugin], M]) -> M:
+    plugin = details.find(name)
+    if plugin is None:
+        raise not_found("there is no mapping of this name")
+    try:
+        return read(plugin)
+    except SinkError as fault:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        raise ProblemError(status, "unavailable", describe(fault)) from None

@@ -178,3 +178,12 @@ def test_answer_that_fails_leaves_the_last_one(console, signed_in):
     page.unroute("**/v1/mappings")
     poll(page)
     expect(page.locator(".notice")).to_have_count(0)
+
+
+def test_event_is_followed_with_masked_rows(signed_in):
+    page = signed_in("decisions")
+    page.fill("#follow-at", "smart_warehouse.public.decisions:0:17")
+    page.keyboard.press("Enter")
+    expect(page.locator(".followed .why")).to_contain_text("The target holds something newer")
+    expect(page.locator(".followed li")).to_have_count(2)
+    expect(page.locator(".followed td").first).to_have_text("7")

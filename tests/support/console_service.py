@@ -17,6 +17,8 @@ from sink_runner.console.models import (
     Columns,
     Conflicts,
     DeadLetterCounts,
+    EventPlace,
+    Explanation,
     Reconciliation,
 )
 from sink_runner.console.page import page
@@ -87,6 +89,10 @@ class RecordedService:
             if name not in self.reports or part not in _PARTS:
                 raise not_found(f"there is no {part} of {name}")
             return JSONResponse(_MODELS[part].model_validate(_PARTS[part]).model_dump(mode="json"))
+
+        @app.post("/v1/mappings/{name}/explain")
+        async def explain(name: str, place: EventPlace) -> Explanation:
+            return Explanation(**_EXPLAINED, id=place.at)
 
         @app.post("/v1/mappings/{name}/{action}")
         async def act(name: str, action: str, request: Request) -> Response:
@@ -178,6 +184,16 @@ _STATES: dict[str, dict[str, Any]] = {
         "verified_through": None,
     },
     "user-behavior": {"state": "scheduled", "lag_seconds": None, "lag_events": None},
+}
+_EXPLAINED: dict[str, Any] = {
+    "sentence": "The target holds something newer: the row was written at 10:02.",
+    "good": True,
+    "steps": [
+        {"name": "decode", "state": "ok", "detail": "an update"},
+        {"name": "write", "state": "stopped", "detail": "updated_at is older"},
+    ],
+    "rows": [{"gr_id": 7, "name": "***MASKED***"}],
+    "target": {"gr_id": 7, "name": "***MASKED***"},
 }
 _MODELS: dict[str, type[BaseModel]] = {
     "chain": Chain,

@@ -47,6 +47,11 @@ class Settings:
     def registry(self) -> str:
         return f"http://127.0.0.1:{self.port('registry')}"
 
+    @property
+    def console(self) -> str:
+        """The address of the API's page that shows and controls the mappings."""
+        return f"http://127.0.0.1:{self.port('api')}/console"
+
     def exported(self) -> dict[str, str]:
         """What programs that use the stack need, and nothing else."""
         exports = {"SINK_KAFKA": self.kafka, "SINK_REGISTRY": f"{self.registry}/apis/ccompat/v7"}

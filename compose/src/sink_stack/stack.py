@@ -155,6 +155,11 @@ class Stack:
             found = self._started_mappings() if "runner" in started else {}
             verb = "is" if len(started) == 1 else "are"
             self._reporter.step(f"{', '.join(started)} {verb} up")
+            if "api" in started:
+                self._reporter.step(
+                    f"the console is at {self.settings.console}; "
+                    f"SINK_API_LOCAL_KEY of {self.layout.settings} signs you in"
+                )
             for line in health.not_running(found):
                 self._reporter.step(line)
 

@@ -160,6 +160,7 @@ def show(stack: Stack, console: Console) -> None:
         table.add_row(part.name, state, pid, port, part.version, size, restarts)
     console.print(table)
     _show_mappings(mappings(settings), console)
+    console.print(f"console: {settings.console}", highlight=False, soft_wrap=True)
     for slot, lag in slot_lag(settings).items():
         text = "never confirmed" if lag is None else f"{lag:,} bytes behind"
         console.print(f"slot {slot}: {text}", highlight=False)

@@ -3,6 +3,7 @@
 
 import { ACTIONS, openAction } from "./actions.js";
 import { h, show } from "./dom.js";
+import { followForm } from "./follow.js";
 import { ofMapping, read } from "./service.js";
 import { age, clock, count, duration, NONE, number, rate, reasonOf, seconds, tone } from "./text.js";
 
@@ -49,6 +50,7 @@ function layout(parent, name, refresh) {
     h("header", { class: "chosen" }, h("h2", { tabindex: "-1" }, name), h("div", { class: "buttons", role: "group", "aria-label": `Control ${name}` }, buttons)),
     h("div", { class: "card" }, state, list),
     h("div", { class: "parts" }, card("chain"), h("div", { class: "parts" }, card("dead-letters"), card("conflicts"), card("reconciliation")), card("columns")),
+    h("section", { class: "card follow-card", "aria-labelledby": "head-follow" }, h("h3", { id: "head-follow" }, "Follow an event"), followForm(name)),
   );
   return { state, facts: list, parts };
 }

@@ -63,3 +63,11 @@ def test_unknown_mapping_is_not_found(console):
         404,
         "there is no mapping of this name",
     )
+
+
+def test_event_cannot_be_followed_without_kafka(console):
+    answer = console.post("mappings/decisions/explain", key="observe", at="a:0:1")
+    assert (answer.status_code, "Kafka" in answer.json()["detail"]) == (503, True)
+    refused = console.post("mappings/decisions/explain", key="observe", at="9812345670")
+    assert refused.status_code == 422
+    assert "9812345670" not in refused.text

@@ -155,7 +155,7 @@ class TestSettings:
 
     def test_settings_of_disabled_plugin_are_ignored(self):
         changed = {"tables": {"items": "a.b.c"}, "clients": {"a": Client(scopes=("items:write",))}}
-        assert collect_routes([], settings(**changed)).scopes == []
+        assert collect_routes([], settings(**changed)).scopes == ["observe", "operate"]
 
 
 class TestDeclaration:

@@ -110,3 +110,9 @@ def test_help_has_examples(call, command):
     code, out, _ = call(*command, "--help")
     assert code == 0
     assert command == ("api-key", "new") or "examples:" in out
+
+
+def test_key_may_have_scopes_of_the_console(configure, call):
+    configure(COMPLETE)
+    code, out, _ = call("api-key", "new", "asha", "--scope", "observe", "--scope", "operate")
+    assert (code, 'scopes = ["observe", "operate"]' in out) == (0, True)
