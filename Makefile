@@ -114,8 +114,8 @@ bench-peers: venv ## the same as bench, compared with Debezium's JDBC sink and Q
 
 lock: $(TOOLS)/.installed ## pin the dependencies of setup.cfg and every pyproject.toml, with hashes; UPGRADE=1 for newer versions
 	@# With --only-binary, uv does not build this package either: the first line puts its metadata into uv's cache.
-	@echo '-e .[api,ranger,librdkafka]' | $(TOOLS)/bin/uv pip compile --quiet - > /dev/null
-	@printf '%s\n' '-e .[api,ranger,librdkafka]' '-e compose' 'setuptools>=77' | \
+	@echo '-e .[api,ranger,librdkafka,telemetry]' | $(TOOLS)/bin/uv pip compile --quiet - > /dev/null
+	@printf '%s\n' '-e .[api,ranger,librdkafka,telemetry]' '-e compose' 'setuptools>=77' | \
 		$(COMPILE) --no-emit-package sink-runner --no-emit-package sink-stack -o requirements.txt - $(PLUGINS)
 	@# A package that requirements.txt pins for one platform may be needed on every platform here.
 	@printf '%s\n' '-e .[testing,dev]' '-r requirements.txt' | $(COMPILE) --no-emit-package sink-runner \

@@ -171,6 +171,7 @@ class Pipeline:
         batch = self.compiled.route.apply(decoded.events)
         batch.dead_letters.extend(decoded.dead_letters)
         decoded.date(batch)
+        batch.began = decoded.started
         batch.seconds = {
             "decode": decoded.ended - decoded.started,
             "transform": time.monotonic() - started,

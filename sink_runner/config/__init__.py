@@ -36,6 +36,7 @@ from .sections import (
     Scheduling,
     Schema,
 )
+from .telemetry import Telemetry
 
 FILE = "sink-runner.toml"
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class Config:
     quality: Quality = Quality()
     schedule: Scheduling = Scheduling()
     retention: Retention = Retention()
+    telemetry: Telemetry = Telemetry()
     plugins: PluginSelection = PluginSelection()
     api: Api | None = None
 

@@ -84,6 +84,10 @@ class Batch:
     """When the events were polled from Kafka: Unix time."""
     last_ms: int | None = None
     """When the source committed the last of the events."""
+    began: float = 0.0
+    """When the decoding of the events began, by the monotonic clock."""
+    trace: Any = None
+    """What is noted for the trace of the batch; None if it is not traced."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each step took, by the steps of `sink_batch_step_seconds`."""
     callbacks: set[int] = field(default_factory=set)

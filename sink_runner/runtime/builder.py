@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from ..avro.schema_cache import SchemaCache
 from ..config import Config
@@ -29,7 +30,7 @@ from ..model.status import Health, MappingHealth
 from ..openlineage.client import LineageClient, track
 from ..openlineage.datasets import describe
 from ..openlineage.events import Job, JobKind
-from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
+from ..pipeline import MappingSetup, Pipeline, Tracer, build_pipeline, follow_policies
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog
 from ..postgres.migrations import migrate_database
@@ -44,8 +45,12 @@ from ..writer.budget import Budget
 from ..writer.echo_guard import EchoGuard
 from ..writer.offsets import Offsets
 from .control_link import PauseOf, runner_name
+from .reporter import Observers
 from .worker import Worker
 from .worker_settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from .trace_export import Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ class RuntimeContext:
     lineage: LineageClient | None = None
     pause_of: PauseOf = lambda _mapping: None
     """Returns the pause of a mapping that an operator paused."""
+    traces: Traces | None = None
 
     def source(self, mapping: TableMapping) -> Database:
         return find_database(self.config.databases, mapping.source_table.database)
@@ -87,8 +93,14 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
     topic = identify(kafka, topic_name)
     setup = MappingSetup.of_config(plugin, context.plugins, config, context.policies(), target)
     check_fingerprints(setup.target_dsn, plugin.name, setup.encryptor)
-    pipeline = _build_pipeline(setup, context, source, schemas, topic)
+    traces = context.traces.of_mapping(plugin.name, mapping) if context.traces else None
+    pipeline = _build_pipeline(setup, context, source, schemas, topic, tracer=traces)
     health = context.health.mapping(plugin.name)
+    lineage = track(
+        context.lineage,
+        Job(JobKind.STREAMING, plugin.name),
+        partial(describe, setup, context.policies),
+    )
     return Worker(
         pipeline,
         topic_watch=TopicWatch(
@@ -104,12 +116,8 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
         health=health,
         stop=context.stop,
         watches=(clusters, source_watch),
-        lineage=track(
-            context.lineage,
-            Job(JobKind.STREAMING, plugin.name),
-            partial(describe, setup, context.policies),
-        ),
         pause=partial(context.pause_of, plugin.name),
+        observers=Observers(lineage, traces),
     )
 
 
@@ -166,6 +174,8 @@ def _build_pipeline(
     source: TableCatalog,
     schemas: SchemaWatch,
     topic: Topic,
+    *,
+    tracer: Tracer | None,
 ) -> Pipeline:
     """Build the pipeline of a mapping that reads its topic."""
     name, mapping, config = setup.plugin.name, setup.mapping, context.config
@@ -185,6 +195,7 @@ def _build_pipeline(
         policy_digest=lambda: context.policies().digest,
         is_echo=EchoGuard(context.source(mapping).dsn, mapping.target_table.topic),
         report_counts=partial(_report_counts, context.health.mapping(name), limits.budget),
+        tracer=tracer,
     )
 
 

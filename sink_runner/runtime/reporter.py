@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple, Protocol
 
 from ..model.batch import Batch
 from ..model.dead_letter import fails
@@ -17,13 +18,48 @@ from ..pipeline import Pipeline
 from ..writer.dead_letters import report
 
 
+class BatchTraces(Protocol):
+    """Makes the spans of a mapping's batches."""
+
+    def begin(self, records: Mapping[int, Sequence[Message]]) -> object: ...
+
+    def forget(self) -> None: ...
+
+    def end(
+        self,
+        batch: Batch,
+        started: float,
+        counts: Mapping[str, int],
+        fault: BaseException | None = None,
+    ) -> None: ...
+
+
+class Observers(NamedTuple):
+    """Who else learns what a worker does."""
+
+    lineage: AbstractContextManager[object] = nullcontext()
+    """Entered for as long as the worker works."""
+    traces: BatchTraces | None = None
+
+
+NO_OBSERVERS = Observers()
+
+
 class Reporter:
     """Reports the outcomes of one mapping's events."""
 
-    def __init__(self, pipeline: Pipeline, health: MappingHealth, log: Any) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        health: MappingHealth,
+        log: Any,
+        observers: Observers = NO_OBSERVERS,
+    ) -> None:
         self._pipeline = pipeline
         self._health = health
         self._log = log
+        self.lineage, self._traces = observers
+        self._write_started = 0.0
         self._polled_at = 0.0
         self._fetch_seconds: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
@@ -49,17 +85,28 @@ class Reporter:
         self._fetch_seconds = {}  # counted once, for the first batch of the poll
         batch.taken, batch.read = self._polled_at, sum(map(len, records.values()))
         batch.counts[Outcome.TOMBSTONE] += batch.read - decoded
+        if self._traces:
+            batch.trace = self._traces.begin(records)
         committed = batch.oldest.committed_ms / 1000 if batch.oldest else None
         ends = {partition: part[-1].offset + 1 for partition, part in records.items()}
         self._health.lag.note_read(ends, committed)
 
     # -- in the thread that writes ---------------------------------------------------------------
 
-    def committed(
-        self, batch: Batch, steps: Sequence[Advance], *, deferred: int, started: float
-    ) -> None:
-        """Report a committed batch; its write `started` at this monotonic time."""
-        seconds = time.monotonic() - started
+    @contextmanager
+    def writing(self, batch: Batch) -> Iterator[None]:
+        """Note when the write of a batch begins, and report the exception that ends it."""
+        self._write_started = time.monotonic()
+        try:
+            yield
+        except Exception as fault:
+            if self._traces:
+                self._traces.end(batch, self._write_started, {}, fault)
+            raise
+
+    def committed(self, batch: Batch, steps: Sequence[Advance], *, deferred: int) -> None:
+        """Report a committed batch."""
+        seconds = time.monotonic() - self._write_started
         if deferred:
             self._log.info("events_deferred", count=deferred)
         counts = count_outcomes(batch)
@@ -71,9 +118,13 @@ class Reporter:
         self._health.time_steps(batch.seconds)
         self._health.time_events(batch)
         self._report(batch)
+        if self._traces:
+            self._traces.end(batch, self._write_started, counts)
 
     def retried(self, batch: Batch) -> None:
         """Report a retry of deferred events."""
+        if self._traces:
+            self._traces.forget()
         settled = {"replayed": batch.counts["replayed"], "dead": len(batch.dead_letters)}
         if replayed := settled["replayed"]:
             self._log.info("events_replayed", count=replayed)

@@ -32,6 +32,7 @@ from .interpreter import tuned
 from .lag_watch import watching_lag
 from .mapping_thread import MappingThread
 from .periodic import repeating
+from .telemetry import sending_traces
 from .versions import show_versions
 from .worker import Worker
 
@@ -67,6 +68,7 @@ def run(
         watching_lag(config, _streaming(selected), health),
         sending(config.lineage) as lineage,
         linked(config, _streaming_plugins(selected), health) as pause_of,
+        sending_traces(config.telemetry) as traces,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
@@ -78,6 +80,7 @@ def run(
             health=health,
             lineage=lineage,
             pause_of=pause_of,
+            traces=traces,
         )
         _report_quarantined(quarantined or {}, health)
         threads = _make_threads(context, strict=strict)

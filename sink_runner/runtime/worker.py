@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from ..preflight.source_watch import Watch
 from ..retry import Retrier
 from ..transform.tombstones import TombstoneFilter
 from .pause_watch import PauseWatch
-from .reporter import Reporter
+from .reporter import NO_OBSERVERS, Observers, Reporter
 from .worker_settings import WorkerSettings
 
 T = TypeVar("T")
@@ -56,8 +56,8 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
-        lineage: AbstractContextManager[object] | None = None,
         pause: Callable[[], object | None] = lambda: None,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
         """`pause` returns what an operator said when pausing the mapping; None: it is to run."""
         self._open_feed = feed
@@ -69,7 +69,6 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._watches = watches
-        self._lineage = lineage or nullcontext()
         self._pause = PauseWatch(pause, health, pipeline.name)
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
@@ -90,7 +89,7 @@ class Worker:
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
-        self._reporter = Reporter(pipeline, health, self._log)
+        self._reporter = Reporter(pipeline, health, self._log, observers)
         self.counts = self._reporter.counts
         self.turned = time.monotonic()
         """When the last iteration of the loop began, by the monotonic clock."""
@@ -99,7 +98,7 @@ class Worker:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""
         try:
             self._pipeline.compiled.hooks.startup()
-            with self._lineage, suppress(StoppedError):
+            with self._reporter.lineage, suppress(StoppedError):
                 self._loop()
         finally:
             self._writer.shutdown(cancel_futures=True)
@@ -279,10 +278,10 @@ class Worker:
 
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> None:
         """In the writing thread, write the batch, with retries until `stop` is set."""
-        started = time.monotonic()
-        self._writing_retrier(lambda again: self._committer.apply(batch, steps, again=again))
+        with self._reporter.writing(batch):
+            self._writing_retrier(lambda again: self._committer.apply(batch, steps, again=again))
         deferred = self._retry_queue.record_committed(batch.dead_letters, batch.superseding)
-        self._reporter.committed(batch, steps, deferred=deferred, started=started)
+        self._reporter.committed(batch, steps, deferred=deferred)
 
     def _finish_pending(self) -> None:
         """Wait for the batch that is being written, then commit the offsets to Kafka as a copy."""

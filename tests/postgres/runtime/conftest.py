@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
@@ -28,6 +28,7 @@ from sink_runner.model.status import Health
 from sink_runner.pipeline import Pipeline
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
 from sink_runner.retry import RetryPolicy
+from sink_runner.runtime.reporter import NO_OBSERVERS, Observers
 from sink_runner.runtime.worker import Worker
 from sink_runner.runtime.worker_settings import WorkerSettings
 from sink_runner.testing import NOW
@@ -82,12 +83,13 @@ class Broker:
         key: bytes | None = None,
         need: str = "",
         leader_epoch: int = NO_LEADER_EPOCH,
+        headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         log = self.logs[partition]
         next_offset = offset if offset is not None else (log[-1].offset + 1 if log else 0)
         row = {"id": value, "need": need} if isinstance(value, int) else None
         body = HEADER + json.dumps(row).encode() if row else value
-        log.append(Message("topic", partition, next_offset, key, body, (), leader_epoch))
+        log.append(Message("topic", partition, next_offset, key, body, headers, leader_epoch))
 
     def assign(self, **assignments: set[int]) -> None:
         self.assignments = defaultdict(set, assignments)
@@ -321,7 +323,7 @@ class WorkerHarness:
         *,
         max_records: int = 3,
         refresh: Callable = lambda: None,
-        lineage: Any = None,
+        observers: Observers = NO_OBSERVERS,
         pause: Callable = lambda: None,
     ) -> tuple[Worker, Consumer, threading.Event]:
         committer = self.committer(name, before_commit)
@@ -337,7 +339,7 @@ class WorkerHarness:
             settings=self.settings,
             health=self.health.mapping("staged"),
             stop=stop,
-            lineage=lineage,
+            observers=observers,
             pause=pause,
         )
         return worker, consumer, stop

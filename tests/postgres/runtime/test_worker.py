@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import RetriableError
+from sink_runner.runtime.reporter import Observers
 
 pytestmark = pytest.mark.postgres
 
@@ -193,7 +194,7 @@ class Observed:
 
 def test_lineage_covers_the_whole_run(harness: Any) -> None:
     observed = Observed()
-    with harness.running(lineage=observed):
+    with harness.running(observers=Observers(observed)):
         harness.broker.send(0, 0)
         harness.wait_for([0])
         assert observed.events == ["entered"]
@@ -207,7 +208,7 @@ def test_lineage_sees_why_a_worker_ends(harness: Any) -> None:
         raise RuntimeError("crash")
 
     harness.broker.send(0, 0)
-    worker, _, stop = harness.worker(before_commit=crash, lineage=observed)
+    worker, _, stop = harness.worker(before_commit=crash, observers=Observers(observed))
     with harness.run(worker, stop) as running:
         running.join(20)
     assert observed.events == ["entered", RuntimeError]
