@@ -179,7 +179,7 @@ class Capture:
             self.stream.finish()
             self.stream = None
         while self.admin.execute(
-            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", (self.SLOT,)
+            "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active", (self.SLOT,)
         ).fetchone():
             pass
 
