@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import DecodeError, EventError
-from ..model.changes import Change, Removal
-from ..model.message import Message
+from ..errors import SinkError
+from ..model.changes import Key, Removal
+from ..model.message import ROWS, Message
 from ..model.outcome import Outcome
 from ..plugin import Delete, Ignore, Review
 from ..postgres.session import Connection
@@ -56,20 +56,27 @@ class Evidence:
     """None if the event has no target row."""
     conflicts: Sequence[Conflict] = ()
 
+    @property
+    def noun(self) -> str:
+        return "source row" if self.message.partition == ROWS else "event"
 
-def find_conflicts(
-    session: Connection, bench: DlqService, dry: DryRun, message: Message, change: Change
-) -> Sequence[Conflict]:
-    """Return the recorded conflicts of a change's row, the newest first."""
+
+def key_texts(bench: DlqService, dry: DryRun, message: Message, key: Key | None) -> list[str]:
+    """Return the texts by which the runner's tables name a message's row to people."""
     pipeline = dry.pipeline
     text = trail(pipeline.name, pipeline.mapping, pipeline.compiled, bench.encryptor).key_text
-    records = [text(change.key)]
+    found = [] if key is None else [text(key)]
     if message.key is not None:
-        with suppress(DecodeError):
-            records.append(text.of_source(pipeline.source.subject(message)))
-    table = pipeline.mapping.target_table.name
+        with suppress(SinkError):
+            found.append(text.of_source(pipeline.source.subject(message)))
+    return found
+
+
+def find_conflicts(session: Connection, dry: DryRun, keys: list[str]) -> Sequence[Conflict]:
+    """Return the recorded conflicts of a row, the newest first."""
+    table = dry.pipeline.mapping.target_table.name
     return conflict_store.find(
-        session, conflict_store.Wanted(all=True, table=table, most=5, records=records)
+        session, conflict_store.Wanted(all=True, table=table, most=5, records=keys)
     )
 
 
@@ -79,9 +86,14 @@ def decide(found: Evidence) -> Decision:
         _not_applied(found)
         or _set_aside(found)
         or _stopped(found)
-        or _fails(found.passage.error, found.explained)
+        or _fails(found)
         or decide_row(found)
     )
+
+
+def decide_source_row(found: Evidence) -> Decision:
+    """Return what the target has of a source row, read as a batch run reads it."""
+    return _stopped(found) or _fails(found) or decide_row(found)
 
 
 def _not_applied(found: Evidence) -> Decision | None:
@@ -136,20 +148,20 @@ def _stopped(found: Evidence) -> Decision | None:
     counts = found.passage.batch.counts
     if counts[Outcome.FILTERED]:
         step = found.explained.steps[-1]
-        return Decision(Reason.FILTERED, f"The event was {step.detail.partition(':')[0]}.")
+        return Decision(Reason.FILTERED, f"The {found.noun} was {step.detail.partition(':')[0]}.")
     for outcome, (reason, text) in _OUTCOMES.items():
         if counts[outcome]:
-            return Decision(reason, f"The event changes nothing: {text}.")
+            return Decision(reason, f"The {found.noun} changes nothing: {text}.")
     return None
 
 
-def _fails(error: EventError | None, explained: Explained) -> Decision | None:
-    step = explained.steps[-1]
+def _fails(found: Evidence) -> Decision | None:
+    step, error = found.explained.steps[-1], found.passage.error
     if step.state != "FAILED":
         return None
     kind = f"{type(error).__name__}: " if error is not None else ""
     return Decision(
-        Reason.FAILS, f"The event would fail now at step {step.name!r}: {kind}{step.detail}"
+        Reason.FAILS, f"The {found.noun} would fail now at step {step.name!r}: {kind}{step.detail}"
     )
 
 
@@ -165,7 +177,7 @@ def decide_row(found: Evidence) -> Decision:
     if not row.differing:
         masked = [one.name for one in found.dry.pipeline.compiled.columns if one.mask is not None]
         hidden = f"; masked by policy: {', '.join(masked)}" if masked else ""
-        return Decision(Reason.PRESENT, f"The target has the row as the event says{hidden}.")
+        return Decision(Reason.PRESENT, f"The target has the row as the {found.noun} says{hidden}.")
     return _differing(found, row, ", ".join(row.differing))
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
 from ..kafka.feed import Bounds
 from ..loading import discovery
-from ..model.changes import Change
+from ..model.changes import Write
 from ..model.message import Message
-from .decision import Evidence, decide, find_conflicts
-from .dry_run import open_dry_run
+from .decision import Evidence, decide, find_conflicts, key_texts
+from .dry_run import DryRun, open_dry_run
 from .explain import explain_message, visible_row
 from .explanation import STOPPED, Decision, Explained, Reason
 from .service import DlqService
@@ -47,6 +48,8 @@ class RecordSource(Protocol):
 
     def scan(self, topic: str, partition: int, first: int, end: int) -> Iterator[Message]: ...
 
+    def offsets_since(self, topic: str, since: datetime) -> Mapping[int, int]: ...
+
 
 def explain_place(
     bench: DlqService, plugin: discovery.Plugin, place: Place, records: RecordSource
@@ -75,30 +78,33 @@ def explain_place(
 
 def explain_record(
     explained: Explained, bench: DlqService, plugin: discovery.Plugin, message: Message
-) -> None:
+) -> Evidence:
     """Add the steps of a record, the target's row and the decision."""
     with open_dry_run(bench, plugin, of_batch=False) as dry:
-        with dry.target_session() as session:
-            state = read_event_state(session, plugin.name, message)
-            writes = may_write(session)
-        passage = explain_message(explained, bench, dry, message, writes=writes)
-        change = passage.change
-        found = Evidence(
-            bench=bench, dry=dry, message=message, explained=explained, passage=passage, state=state
-        )
-        if change is not None and writes:
-            found = _with_row(found, change)
+        found = collect(explained, bench, dry, message)
         explained.decision = decide(found)
+        return found
 
 
-def _with_row(found: Evidence, change: Change) -> Evidence:
-    """Add the target's row and the conflicts of its key."""
-    bench, dry = found.bench, found.dry
+def collect(explained: Explained, bench: DlqService, dry: DryRun, message: Message) -> Evidence:
+    """Add the steps of a message and the target's row, and return what is known of it."""
     with dry.target_session() as session:
-        row = read_row_state(session, dry, change, bench.encryptor)
-        conflicts = find_conflicts(session, bench, dry, found.message, change)
+        state = read_event_state(session, dry.pipeline.name, message)
+        writes = may_write(session)
+    passage = explain_message(explained, bench, dry, message, writes=writes)
+    found = Evidence(
+        bench=bench, dry=dry, message=message, explained=explained, passage=passage, state=state
+    )
+    change = passage.change
+    if change is None or not writes:
+        return found
+    with dry.target_session() as session:
+        write = change if isinstance(change, Write) else None
+        row = read_row_state(session, dry, change.key, bench.encryptor, write=write)
+        texts = key_texts(bench, dry, message, change.key)
+        conflicts = find_conflicts(session, dry, texts)
     if row.values is not None:
-        found.explained.target = visible_row(bench, dry.pipeline, row.values)
+        explained.target = visible_row(bench, dry.pipeline, row.values)
     return replace(found, row=row, conflicts=conflicts)
 
 

@@ -54,6 +54,12 @@ class Reason(StrEnum):
     """It was a dead letter that a person gave up."""
     FAILS = "fails"
     """It would fail now."""
+    NO_SOURCE = "no_source"
+    """The source has no such row."""
+    NOT_CAPTURED = "not_captured"
+    """The topic has no event of the row."""
+    EXTRA = "extra"
+    """The target has a row that the source does not have."""
     MISSING = "missing"
     """The event was applied, and something else has removed the row."""
     DIFFERENT = "different"
@@ -73,6 +79,7 @@ _GOOD = frozenset(
         Reason.SUPERSEDED,
         Reason.KEPT,
         Reason.LOST,
+        Reason.NO_SOURCE,
     }
 )
 """The reasons for which no action is needed."""

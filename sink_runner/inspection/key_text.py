@@ -6,7 +6,7 @@ Only fingerprints of keys are stored, so the key is encoded as in the record of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import fastavro
 
 from ..avro.names import restore_name
 from ..avro.schema import parse
+from ..errors import ConfigError
 from ..writer.encryption import Encryptor
 
 
@@ -43,10 +44,8 @@ def fingerprints(
 def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
     """Return the key as Debezium encodes it; None if it is not a key of this schema."""
     columns = [restore_name(field["name"]) for field in schema.get("fields", ())]
-    given = _given(text)
-    if not isinstance(given, dict):
-        given = {columns[0]: text} if len(columns) == 1 else {}
-    if set(given) != set(columns):
+    given = _by_column(text, columns)
+    if given is None:
         return None
     types = [field["type"] for field in schema["fields"]]
     row = {name: _fitting(given[name], type_) for name, type_ in zip(columns, types, strict=True)}
@@ -56,6 +55,25 @@ def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
     except (TypeError, ValueError, ArithmeticError, AttributeError):
         return None
     return b"\0" + schema_id.to_bytes(4) + body.getvalue()
+
+
+def key_values(text: str, columns: Sequence[str]) -> list[str]:
+    """Return the texts of a key's columns.  Raises ConfigError for a key of other columns."""
+    given = _by_column(text, columns)
+    if given is None:
+        raise ConfigError(
+            f"the key is not of the columns {', '.join(columns)}: give the value of the only "
+            "column, or a JSON object of all"
+        )
+    return [str(given[name]) for name in columns]
+
+
+def _by_column(text: str, columns: Sequence[str]) -> dict[str, Any] | None:
+    """Return the values of a key by column; None if it has other columns."""
+    given = _given(text)
+    if not isinstance(given, dict):
+        given = {columns[0]: text} if len(columns) == 1 else {}
+    return given if set(given) == set(columns) else None
 
 
 def _given(text: str) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from ..dlq.stored_dead_letters import Count, StoredDeadLetter
 from .explanation import Explained
+
+if TYPE_CHECKING:
+    from .row import RowExplanation
 
 
 def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
@@ -67,6 +71,16 @@ def dead_letter_lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {line}" for line in fields["stack_trace"].splitlines())
 
 
+def row_lines(found: RowExplanation) -> Iterator[str]:
+    """Yield the reason, the source row and the newest event, the target's row, then the facts."""
+    yield found.decision.sentence
+    for one in (found.source_row, found.event):
+        if one is not None:
+            yield from explained_lines(replace(one, target=None))
+    yield from _target_lines(found.target)
+    yield from found.facts.lines()
+
+
 def explained_lines(found: Explained) -> Iterator[str]:
     """Yield the reason, a line for each step, then the rows that would be written."""
     if found.decision is not None:
@@ -77,9 +91,13 @@ def explained_lines(found: Explained) -> Iterator[str]:
     for row in found.rows:
         yield f"{row['does']}:"
         yield from (f"  {column:24} {value}" for column, value in row["row"].items())
-    if found.target is not None:
+    yield from _target_lines(found.target)
+
+
+def _target_lines(row: Mapping[str, Any] | None) -> Iterator[str]:
+    if row is not None:
         yield "target:"
-        yield from (f"  {column:24} {value}" for column, value in found.target.items())
+        yield from (f"  {column:24} {value}" for column, value in row.items())
 
 
 def progress() -> Progress:

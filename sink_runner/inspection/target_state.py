@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..batch.row_differences import RowDifferences
 from ..dlq.stored_dead_letters import StoredDeadLetter, find_at, find_before
-from ..model.changes import Change, Write
+from ..model.changes import Key, Write
 from ..model.message import Message
 from ..plugin import ABSENT
 from ..postgres.catalog import quoted
@@ -72,21 +72,26 @@ def read_event_state(connection: Connection, mapping: str, message: Message) -> 
 
 
 def read_row_state(
-    connection: Connection, dry: DryRun, change: Change, encryptor: Encryptor
+    connection: Connection,
+    dry: DryRun,
+    key: Key,
+    encryptor: Encryptor,
+    *,
+    write: Write | None = None,
 ) -> RowState:
-    """Return the row of a change's key; a session of `target_session` reads it."""
-    key = tuple(map(str, change.key))
+    """Return the target's row of a key, compared with `write`, in a session of `target_session`."""
+    texts = tuple(map(str, key))
     columns = [column.name for column in dry.keys.columns]
-    texts = ", ".join(f"t.{quoted(name)}::text" for name in columns)
-    query = f"SELECT {texts} FROM {dry.keys.joined}"
-    row = connection.execute(query.encode(), dry.keys.arrays([key])).fetchone()
+    selected = ", ".join(f"t.{quoted(name)}::text" for name in columns)
+    query = f"SELECT {selected} FROM {dry.keys.joined}"
+    row = connection.execute(query.encode(), dry.keys.arrays([texts])).fetchone()
     if row is None:
-        deleted_at, run = _deletion(connection, dry, key, encryptor)
+        deleted_at, run = _deletion(connection, dry, texts, encryptor)
         return RowState(None, deleted_at=deleted_at, run=run)
     values = dict(zip(columns, row, strict=True))
-    if not isinstance(change, Write):
-        return RowState(values)
-    return RowState(values, *_compare(connection, dry, change))
+    return (
+        RowState(values) if write is None else RowState(values, *_compare(connection, dry, write))
+    )
 
 
 def _compare(connection: Connection, dry: DryRun, write: Write) -> tuple[list[str], bool]:

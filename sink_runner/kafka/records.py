@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -40,6 +41,21 @@ class Records:
             return partition_bounds(
                 self._consumer, [TopicPartition(topic, partition) for partition in found]
             )
+
+    def offsets_since(self, topic: str, since: datetime) -> Mapping[int, int]:
+        """Return the first offset of each partition whose record is not older than a time."""
+        with kafka_errors(self._connection):
+            places = [
+                TopicPartition(topic, partition)
+                for partition in self._consumer.partitions_for_topic(topic) or ()
+            ]
+            wanted = dict.fromkeys(places, int(since.timestamp() * 1000))
+            found = self._consumer.offsets_for_times(wanted)
+            ends = self._consumer.end_offsets(places)
+        return {
+            place.partition: found[place].offset if found.get(place) else ends[place]
+            for place in places
+        }
 
     def read(self, topic: str, partition: int, offset: int) -> Message | None:
         """Return the record at an offset; None if compaction has removed it."""
