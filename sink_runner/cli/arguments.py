@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import math
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..errors import ConfigError
 from .command import remember
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,6 +72,15 @@ def moment(text: str) -> datetime:
             f"expected a time such as 2026-01-31T12:00, got {text!r}"
         ) from None
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Return whether to go on: with `yes`, or as the person at the terminal answers."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError("stdin is not a terminal: pass --yes to confirm or --dry-run to preview")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 flag = partial(click.option, is_flag=True)

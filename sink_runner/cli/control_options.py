@@ -6,11 +6,14 @@ import click
 
 from ..batch.lock import BusyError
 from ..config import Config, ConfigFile
+from ..control.plan import Plan
 from ..control.store import pauses
 from ..control.target import Target
 from ..loading.discovery import Plugin
-from .arguments import flag
+from .arguments import confirmed, flag
+from .command import FAILURE, OK
 from .configuration import chosen_mappings, read_plugins
+from .tables import print_lines
 
 all_option = flag("--all", "every", help="Every mapping.")
 
@@ -29,6 +32,17 @@ def refuse_paused(config: Config, plugin: Plugin, *, unless: bool) -> None:
             f"mapping {plugin.name!r} is paused: {pause}; run `sink-runner resume {plugin.name}` "
             "first, or add --even-if-paused"
         )
+
+
+def carry_out(plan: Plan, name: str, user: str, *, dry_run: bool, yes: bool) -> int:
+    """Print the plan, prompt unless `yes`, and apply it; return the exit code."""
+    print_lines(plan.lines, indent=2)
+    if dry_run:
+        return OK
+    if not confirmed(f"{name}: do this?", yes=yes):
+        return FAILURE
+    print(f"{name}: {plan.apply(user)}")
+    return OK
 
 
 def chosen_targets(file: ConfigFile, name: str | None, *, every: bool) -> list[Target]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 
 from ..config import ConfigFile
-from ..errors import ConfigError
 from ..masking.column_origins import read_known_origins
 from ..masking.origins import Origins
 from ..masking.policy import load_policies
@@ -27,7 +26,7 @@ from ..masking.ranger.sync import (
 )
 from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
-from .arguments import flag, plugin_options
+from .arguments import confirmed, flag, plugin_options
 from .command import FAILURE, OK, Command
 from .configuration import loaded_plugins, mappings_of, read_config, read_plugins
 
@@ -69,7 +68,7 @@ def pull(*, dry_run: bool, yes: bool) -> int:
     print(f"version {ours.get('policyVersion')} here, {policies.version} in Ranger")
     if found == ours or dry_run:
         return OK
-    if not _confirm(f"replace the policies of {settings.directory}?", yes=yes):
+    if not confirmed(f"replace the policies of {settings.directory}?", yes=yes):
         return FAILURE
     replace_policies(settings.directory, found)
     print("replaced")
@@ -104,7 +103,7 @@ def push(*, delete: bool, dry_run: bool, yes: bool) -> int:
     _print_plan(admin.service if is_new else "", steps, kept)
     if not (is_new or steps) or dry_run:
         return OK
-    if not _confirm("send this to Ranger Admin?", yes=yes):
+    if not confirmed("send this to Ranger Admin?", yes=yes):
         return FAILURE
     if is_new:
         _create_service(admin, definition)
@@ -149,11 +148,3 @@ def _send(admin: Admin, steps: Iterable[Step]) -> None:
                 admin.update(step.number, step.sent | {"service": admin.service})
             case Action.DELETE:
                 admin.delete(step.number)
-
-
-def _confirm(question: str, *, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise ConfigError("stdin is not a terminal: pass --yes to confirm or --dry-run to preview")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..api.callers import Caller
 from ..api.operations import require_scope
-from ..api.problems import ProblemError, documented, not_found
+from ..api.problems import ProblemError, documented, invalid, not_found
 from ..config import Config
-from ..error_text import describe
-from ..errors import SinkError
+from ..error_text import describe, text_of
+from ..errors import ConfigError, SinkError
 from ..loading.discovery import Plugin, Status
 from .plan import Plan, plan_pause, plan_resume
+from .replay import Start, plan_replay
 from .status import MappingReport, read_status
 from .store import MOST_REASON
 from .target import Target
@@ -26,6 +27,8 @@ _Name = Annotated[str, Path(description="The mapping, as `sink-runner plugins` n
 _Observer = Annotated[Caller, Depends(require_scope("observe"))]
 _Operator = Annotated[Caller, Depends(require_scope("operate"))]
 _ERRORS = documented(401, 403, 404, 422, 429, 503)
+_REFUSED = documented(401, 403, 404, 409, 422, 429, 503)
+_REFUSED[409]["description"] = "It cannot be done; `detail` says why, and what to do."
 
 
 class Action(BaseModel):
@@ -42,6 +45,14 @@ class PauseAction(Action):
         max_length=MOST_REASON,
         pattern=r"\S",
         description="Why, for those who find the mapping paused; without personal values.",
+    )
+
+
+class ReplayAction(Action):
+    start: str = Field(
+        alias="from",
+        max_length=100,
+        description="A time of ISO 8601, UTC if it has no zone, or `offset:PARTITION:OFFSET`.",
     )
 
 
@@ -76,6 +87,15 @@ def routes(config: Config, plugins: Mapping[str, Plugin]) -> APIRouter:
     def resume_mapping(name: _Name, action: Action, caller: _Operator) -> ActionResult:
         return _act(action, caller, lambda: plan_resume(target(name)))
 
+    @router.post("/{name}/replay", responses=_REFUSED, summary="Apply events again")
+    def replay_mapping(name: _Name, action: ReplayAction, caller: _Operator) -> ActionResult:
+        try:
+            start = Start.parse(action.start)
+        except ValueError:
+            detail = "expected a time of ISO 8601, or offset:PARTITION:OFFSET"
+            raise invalid([{"pointer": "/body/from", "detail": detail}]) from None
+        return _act(action, caller, lambda: plan_replay(target(name), start))
+
     def target(name: str) -> Target:
         plugin = plugins.get(name)
         if plugin is None or plugin.mapping is None or plugin.status is not Status.ON:
@@ -87,16 +107,19 @@ def routes(config: Config, plugins: Mapping[str, Plugin]) -> APIRouter:
 
 def _act(action: Action, caller: Caller, make_plan: Callable[[], Plan]) -> ActionResult:
     """Answer the plan; apply it in the caller's name unless it is a dry run."""
-    with _unavailable():
+    with _problems():
         plan = make_plan()
         result = None if action.dry_run else plan.apply(caller.name)
     return ActionResult(plan=plan.lines, command=plan.command, result=result)
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _problems() -> Iterator[None]:
+    """Answer 409 for what cannot be done, and 503 where a dependency does not answer."""
     try:
         yield
+    except ConfigError as fault:
+        raise ProblemError(HTTPStatus.CONFLICT, "refused", text_of(fault)) from None
     except SinkError as fault:
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", describe(fault)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from ..masking.scrub import scrub_contacts
 from ..plugin import TableMapping
@@ -25,6 +26,10 @@ _PAUSES = """
 SELECT mapping, reason, changed_by, changed_at FROM sink.mapping_control
 WHERE mapping = ANY (%s) AND desired = 'paused'
 """
+_REPLAYS = """
+SELECT mapping, max(request) FROM sink.control_request
+WHERE kind = 'replay' AND mapping = ANY (%s) GROUP BY mapping
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,21 @@ class Pause:
     def __str__(self) -> str:
         at = self.at.astimezone(UTC)
         return f"{self.by} paused it at {at:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+
+
+class Wanted(NamedTuple):
+    """What operators want of a mapping."""
+
+    pause: Pause | None = None
+    replay: int = 0
+    """The number of the last replay: after another one, the stored offsets count again."""
+
+
+def wanted(connection: Connection, mappings: Collection[str]) -> Mapping[str, Wanted]:
+    """Return what is wanted of each of these mappings."""
+    paused = pauses(connection, mappings)
+    replays = dict(connection.execute(_REPLAYS, (list(mappings),)).fetchall())
+    return {name: Wanted(paused.get(name), replays.get(name, 0)) for name in mappings}
 
 
 def pauses(connection: Connection, mappings: Collection[str]) -> Mapping[str, Pause]:

@@ -75,6 +75,35 @@ def topic_bounds(connection: KafkaConnection, topic: str) -> Mapping[int, Bounds
             consumer.close()
 
 
+class TopicOffsets(NamedTuple):
+    """What Kafka holds of a partition, and where a time begins in it."""
+
+    bounds: Bounds
+    begins: int
+    """The first offset of that time or later; the end of the log if there is none."""
+
+
+def offsets_at(
+    connection: KafkaConnection, topic: str, milliseconds: int
+) -> Mapping[int, TopicOffsets]:
+    """Return the offset of each partition at which the records of this Unix time begin."""
+    with kafka_errors(connection):
+        settings = connection.for_kafka_python("consumer", {"enable_auto_commit": False})
+        consumer = open_reachable(KafkaConsumer, connection, settings)
+        try:
+            found = consumer.partitions_for_topic(topic) or ()
+            places = [TopicPartition(topic, partition) for partition in found]
+            bounds = partition_bounds(consumer, places)
+            at = consumer.offsets_for_times(dict.fromkeys(places, milliseconds))
+            begins = {place.partition: one.offset for place, one in at.items() if one}
+            return {
+                partition: TopicOffsets(bound, begins.get(partition, bound.end))
+                for partition, bound in bounds.items()
+            }
+        finally:
+            consumer.close()
+
+
 class EpochEnd(NamedTuple):
     """The offset in a partition's log where a leader epoch ends."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..config.database import Database, find_database
+from ..control.store import Wanted
 from ..dlq.deferred_events import Counts
 from ..dlq.key_rotation import check_fingerprints
 from ..errors import ConfigError
@@ -44,7 +45,7 @@ from ..transform.event_source import topic_source
 from ..writer.budget import Budget
 from ..writer.echo_guard import EchoGuard
 from ..writer.offsets import Offsets
-from .control_link import PauseOf, runner_name
+from .control_link import WantedOf, runner_name
 from .reporter import Observers
 from .worker import Worker
 from .worker_settings import WorkerSettings
@@ -65,8 +66,8 @@ class RuntimeContext:
     stop: threading.Event
     health: Health = field(default_factory=Health)
     lineage: LineageClient | None = None
-    pause_of: PauseOf = lambda _mapping: None
-    """Returns the pause of a mapping that an operator paused."""
+    wanted_of: WantedOf = lambda _mapping: Wanted()
+    """Returns what operators want of a mapping."""
     traces: Traces | None = None
 
     def source(self, mapping: TableMapping) -> Database:
@@ -116,7 +117,7 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
         health=health,
         stop=context.stop,
         watches=(clusters, source_watch),
-        pause=partial(context.pause_of, plugin.name),
+        wanted=partial(context.wanted_of, plugin.name),
         observers=Observers(lineage, traces),
     )
 

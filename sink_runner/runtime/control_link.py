@@ -23,7 +23,7 @@ from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..control import heartbeat
 from ..control.heartbeat import Heartbeat
-from ..control.store import Pause, pauses
+from ..control.store import Wanted, wanted
 from ..error_text import describe
 from ..loading.discovery import Plugin
 from ..model.status import Health
@@ -37,7 +37,7 @@ SECONDS = 1.0
 """How often what operators want is read; a worker looks at it several times as often."""
 BEAT_SECONDS = 5.0
 _STATEMENT_SECONDS = 5.0
-PauseOf = Callable[[str], Pause | None]
+WantedOf = Callable[[str], Wanted]
 
 
 def runner_name() -> str:
@@ -67,23 +67,23 @@ class ControlLink:
         self._clock = clock
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._pauses: Mapping[str, Pause] | None = None
+        self._wanted: Mapping[str, Wanted] | None = None
         self._written: Sequence[tuple[str, str]] = ()
         self._written_at = -BEAT_SECONDS
         self._outages = Outages()
         self._log = structlog.get_logger()
 
-    def pause_of(self, mapping: str) -> Pause | None:
-        """Return the mapping's pause, as of the last read.
+    def wanted_of(self, mapping: str) -> Wanted:
+        """Return what operators want of the mapping, as of the last read.
 
         Before the first read it reads; then it may raise what `connect` raises, or RetriableError.
         While the database does not answer, the last answer holds: nothing can be written, either.
         """
-        if self._pauses is None:
+        if self._wanted is None:
             with self._lock, classified_errors():
                 self._read()
-        assert self._pauses is not None
-        return self._pauses.get(mapping)
+        assert self._wanted is not None
+        return self._wanted[mapping]
 
     def turn(self) -> None:
         """Read what operators want; write a heartbeat if it is due or a state has changed."""
@@ -109,11 +109,10 @@ class ControlLink:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._dsn, "sink-runner control", _STATEMENT_SECONDS)
             migrate(self._connection)
-        self._pauses = pauses(self._connection, [*self._versions])
+        self._wanted = wanted(self._connection, self._versions.keys())
 
     def _beat(self) -> None:
         assert self._connection is not None
-        assert self._pauses is not None
         beats = [self._state(name, versions) for name, versions in self._versions.items()]
         states = [(one.state, one.reason) for one in beats]
         now = self._clock()
@@ -123,8 +122,8 @@ class ControlLink:
         self._written, self._written_at = states, now
 
     def _state(self, mapping: str, versions: Mapping[str, str]) -> Heartbeat:
-        assert self._pauses is not None
-        pause = self._pauses.get(mapping)
+        assert self._wanted is not None
+        pause = self._wanted[mapping].pause
         return heartbeat.beat(self._health, mapping, self._runner, pause, versions)
 
     def _disconnect(self) -> None:
@@ -134,7 +133,7 @@ class ControlLink:
 
 
 @contextmanager
-def linked(config: Config, plugins: Sequence[Plugin], health: Health) -> Iterator[PauseOf]:
+def linked(config: Config, plugins: Sequence[Plugin], health: Health) -> Iterator[WantedOf]:
     """Connect these plugins' mappings with their target databases during the block."""
     by_database: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
     for one in plugins:
@@ -149,7 +148,7 @@ def linked(config: Config, plugins: Sequence[Plugin], health: Health) -> Iterato
             links |= dict.fromkeys(versions, link)
             name = f"control-{database}"
             stack.enter_context(repeating(name, link.turn, SECONDS, link.close))
-        yield lambda mapping: links[mapping].pause_of(mapping)
+        yield lambda mapping: links[mapping].wanted_of(mapping)
 
 
 def _versions(plugin: Plugin) -> Mapping[str, str]:

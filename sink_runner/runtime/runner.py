@@ -67,7 +67,7 @@ def run(
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
         sending(config.lineage) as lineage,
-        linked(config, _streaming_plugins(selected), health) as pause_of,
+        linked(config, _streaming_plugins(selected), health) as wanted_of,
         sending_traces(config.telemetry) as traces,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
@@ -79,7 +79,7 @@ def run(
             stop=stop,
             health=health,
             lineage=lineage,
-            pause_of=pause_of,
+            wanted_of=wanted_of,
             traces=traces,
         )
         _report_quarantined(quarantined or {}, health)

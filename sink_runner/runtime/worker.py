@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import structlog
 
+from ..control.store import Wanted
 from ..error_text import log_errors, text_of
 from ..errors import AccessError, BatchDroppedError, EventError, RetriableError, StoppedError
 from ..kafka.feed import Bounds, Feed
@@ -32,7 +33,7 @@ from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
 from ..retry import Retrier
 from ..transform.tombstones import TombstoneFilter
-from .pause_watch import PauseWatch
+from .operator_watch import OperatorWatch
 from .reporter import NO_OBSERVERS, Observers, Reporter
 from .worker_settings import WorkerSettings
 
@@ -56,10 +57,9 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
-        pause: Callable[[], object | None] = lambda: None,
+        wanted: Callable[[], Wanted] = Wanted,
         observers: Observers = NO_OBSERVERS,
     ) -> None:
-        """`pause` returns what an operator said when pausing the mapping; None: it is to run."""
         self._open_feed = feed
         self._pipeline = pipeline
         self._committer = pipeline.committer
@@ -69,7 +69,7 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._watches = watches
-        self._pause = PauseWatch(pause, health, pipeline.name)
+        self._operator = OperatorWatch(wanted, health, pipeline.name)
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[None] | None = None
@@ -122,7 +122,7 @@ class Worker:
 
     def _iterate(self) -> None:
         self.turned = time.monotonic()
-        paused = self._retry(self._pause.follow)
+        paused = self._retry(partial(self._operator.follow, self._claims))
         polled = {} if paused else self._retry(self._gather)
         self._reporter.fetched(polled, self.turned)
         # After the poll, so that records that arrived during it are masked by current policies.

@@ -65,7 +65,7 @@ class ControlHarness:
     def pause_of(self, name: str) -> Pause | None:
         link = self.link()
         link.turn()
-        return link.pause_of(name)
+        return link.wanted_of(name).pause
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         with self.admin.cursor(row_factory=dict_row) as cursor:

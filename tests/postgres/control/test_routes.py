@@ -76,3 +76,12 @@ def test_pause_needs_reason(console: Any, body: dict[str, str]) -> None:
 def test_unknown_mapping_is_not_found(console: Any) -> None:
     assert console.get("mappings/cherries").status_code == 404
     assert console.post("mappings/cherries/resume").status_code == 404
+
+
+def test_replay_without_kafka_is_unavailable(console: Any) -> None:
+    answer = console.post(f"{NAME}/replay", **{"from": "offset:0:1"}, dry_run=True)
+    assert answer.status_code == 503
+    assert console.post(f"{NAME}/replay", **{"from": "yesterday"}).status_code == 422
+    assert (
+        console.post(f"{NAME}/replay", key="observe", **{"from": "2026-01-01"}).status_code == 403
+    )

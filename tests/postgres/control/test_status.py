@@ -180,7 +180,7 @@ def test_outage_keeps_pause_and_is_logged_once(control: Any) -> None:
     with capture_logs() as logs:
         link.turn()
     assert [one["event"] for one in logs] == ["control_failed"]
-    assert link.pause_of("apples") is not None
+    assert link.wanted_of("apples").pause is not None
     with capture_logs() as logs:
         link.turn()
     assert logs == []
@@ -188,7 +188,7 @@ def test_outage_keeps_pause_and_is_logged_once(control: Any) -> None:
 
 def test_first_question_reads_the_database(control: Any) -> None:
     control("pause", "apples", "--reason", "maintenance")
-    assert control.link().pause_of("apples") is not None
+    assert control.link().wanted_of("apples").pause is not None
     away = ControlLink("south", Dsn.of("host=127.0.0.1 port=1"), {"apples": {}}, Health())
     with pytest.raises(RetriableError):
-        away.pause_of("apples")
+        away.wanted_of("apples")

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pytest
 
+from sink_runner.control.store import Wanted
 from sink_runner.dlq import retry_queue
 from sink_runner.dlq.retry_queue import RetryQueue
 from sink_runner.errors import DecodeError, EventError, RetriableError
@@ -324,7 +325,7 @@ class WorkerHarness:
         max_records: int = 3,
         refresh: Callable = lambda: None,
         observers: Observers = NO_OBSERVERS,
-        pause: Callable = lambda: None,
+        wanted: Callable = Wanted,
     ) -> tuple[Worker, Consumer, threading.Event]:
         committer = self.committer(name, before_commit)
         consumer, stop = Consumer(self.broker, name, max_records), threading.Event()
@@ -340,7 +341,7 @@ class WorkerHarness:
             health=self.health.mapping("staged"),
             stop=stop,
             observers=observers,
-            pause=pause,
+            wanted=wanted,
         )
         return worker, consumer, stop
 

@@ -1,4 +1,4 @@
-"""A worker that an operator pauses: it writes nothing and stays a member of its group."""
+"""A worker that an operator pauses, or whose events are replayed."""
 
 import time
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from sink_runner.control.store import Wanted
 from sink_runner.errors import RetriableError
 from sink_runner.model.status import State
 
@@ -23,11 +24,11 @@ class Operator:
     """Says whether the mapping is to be paused, and counts how often it is queried."""
 
     def __init__(self, pause: str | None = None) -> None:
-        self.pause, self.queried = pause, 0
+        self.pause, self.queried, self.replay = pause, 0, 0
 
-    def __call__(self) -> str | None:
+    def __call__(self) -> Wanted:
         self.queried += 1
-        return self.pause
+        return Wanted(self.pause, self.replay)
 
     def wait_for_iteration(self) -> None:
         """Wait until an iteration that began after this call has ended."""
@@ -43,7 +44,7 @@ def status(harness: Any) -> tuple[State, str]:
 def test_paused_worker_writes_after_resume(harness: Any) -> None:
     operator = Operator("maintenance")
     harness.broker.send(0, 0)
-    with harness.running(pause=operator) as running:
+    with harness.running(wanted=operator) as running:
         operator.wait_for_iteration()
         assert harness.written_ids() == []
         assert status(harness) == (State.PAUSED, "maintenance")
@@ -62,7 +63,7 @@ def test_batch_in_hand_is_committed_before_pause(harness: Any) -> None:
 
     for number in range(3):
         harness.broker.send(0, number)
-    with harness.running(pause=operator, before_commit=pause_now):
+    with harness.running(wanted=operator, before_commit=pause_now):
         harness.wait_for([0, 1, 2])
         harness.broker.send(0, 3)
         eventually(lambda: status(harness)[0] is State.PAUSED)
@@ -73,7 +74,7 @@ def test_batch_in_hand_is_committed_before_pause(harness: Any) -> None:
 
 def test_lag_grows_while_paused(harness: Any) -> None:
     operator = Operator("maintenance")
-    with harness.running(pause=operator):
+    with harness.running(wanted=operator):
         operator.wait_for_iteration()
         harness.health.lag("staged").note_ends({0: 4})
         operator.wait_for_iteration()
@@ -85,7 +86,7 @@ def test_paused_workers_take_over_partitions(harness: Any) -> None:
     operator = Operator("maintenance")
     for number in range(4):
         harness.broker.send(number % 2, number)
-    with harness.running("one", pause=operator), harness.running("two", pause=operator) as two:
+    with harness.running("one", wanted=operator), harness.running("two", wanted=operator) as two:
         operator.wait_for_iteration()
         harness.broker.assign(two={0, 1})
         eventually(lambda: two.worker._claims.keys() == {0, 1})
@@ -97,7 +98,7 @@ def test_paused_workers_take_over_partitions(harness: Any) -> None:
 def test_deferred_events_wait_for_resume(lookup_harness: Any) -> None:
     operator = Operator()
     lookup_harness.broker.send(0, 0, key=b"one", need="a")
-    with lookup_harness.running(pause=operator) as running:
+    with lookup_harness.running(wanted=operator) as running:
         eventually(lambda: running.worker.counts["deferred"] == 1)
         operator.pause = "maintenance"
         operator.wait_for_iteration()
@@ -110,7 +111,7 @@ def test_deferred_events_wait_for_resume(lookup_harness: Any) -> None:
 
 def test_pause_and_resume_are_logged_once(harness: Any) -> None:
     operator = Operator("maintenance")
-    with capture_logs() as logs, harness.running(pause=operator):
+    with capture_logs() as logs, harness.running(wanted=operator):
         operator.wait_for_iteration()
         operator.pause = None
         eventually(lambda: any(one["event"] == "mapping_resumed" for one in logs))
@@ -122,11 +123,48 @@ def test_error_while_paused_leaves_it_paused(harness: Any) -> None:
     """A retry that succeeds sets the mapping to running; the pause is reported again."""
     operator, failures = Operator("maintenance"), [RetriableError("not now")] * 4
 
-    def pause() -> str | None:
+    def wanted() -> Wanted:
         if failures:
             raise failures.pop()
         return operator()
 
-    with harness.running(pause=pause):
+    with harness.running(wanted=wanted):
         operator.wait_for_iteration()
         assert status(harness) == (State.PAUSED, "maintenance")
+
+
+def move_back(harness: Any, offset: int) -> None:
+    harness.target.scratch.admin.execute(
+        "UPDATE sink.partition_offset SET next_offset = %s, epoch = epoch + 1 WHERE topic_id = %s",
+        (offset, harness.schema),
+    )
+
+
+def test_idle_worker_reads_replayed_events(harness: Any) -> None:
+    operator = Operator()
+    for number in range(3):
+        harness.broker.send(0, number)
+    with harness.running(wanted=operator) as running:
+        harness.wait_for([0, 1, 2])
+        operator.wait_for_iteration()
+        move_back(harness, 1)
+        operator.wait_for_iteration()
+        assert harness.written_ids() == [0, 1, 2]
+        operator.replay = 7
+        harness.wait_for([0, 1, 1, 2, 2])
+    assert running.error is None
+
+
+def test_busy_worker_is_fenced_by_replay(harness: Any) -> None:
+    """It learns of the replay only after its next batch was refused."""
+    operator = Operator()
+    harness.broker.send(0, 0)
+    with harness.running(wanted=operator, max_records=1) as running:
+        harness.wait_for([0])
+        operator.wait_for_iteration()
+        move_back(harness, 0)
+        harness.broker.send(0, 1)
+        harness.wait_for([0, 0, 1])
+        operator.replay = 7
+        operator.wait_for_iteration()
+    assert running.error is None
