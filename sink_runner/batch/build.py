@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 
 import structlog
 
@@ -20,6 +20,8 @@ from ..masking.origins import UNDECIDED
 from ..masking.policy import Policies
 from ..masking.policy_watch import PolicyWatch
 from ..masking.ranger.renewal import watch_policies
+from ..model.batch import Batch
+from ..model.message import Message
 from ..openlineage.datasets import describe
 from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
 from ..plugin import TableMapping
@@ -31,6 +33,8 @@ from ..preflight.checklist import check_mapping, log_warnings
 from ..retry import Retrier, RetryPolicy
 from ..schema_check.checker import Sources, check
 from ..schema_check.schema_findings import refused
+from ..transform.compiled_mapping import compile_mapping
+from ..transform.route import Route
 from ..writer.candidates import candidate_table
 from ..writer.derivation import Derivation
 from ..writer.mapping_lock import MappingLock
@@ -129,6 +133,7 @@ def _make_pipeline(
         pipeline=pipeline,
         source=source,
         source_dsn=find_database(config.databases, mapping.source_table.database).reader_dsn,
+        as_events=_as_events(setup, pipeline, source),
         deletions=Deletions(mapping, source, keys, connection, pipeline.prepare),
         beside=_other_writers(setup),
         derivation=_make_derivation(setup, pipeline, table),
@@ -141,6 +146,28 @@ def _make_pipeline(
         stop=stop,
         describe=partial(describe, setup, watch.current),
     )
+
+
+def _as_events(
+    setup: MappingSetup, pipeline: Pipeline, source: Source
+) -> Callable[[Sequence[Message]], Batch]:
+    """Return a function that transforms rows as events; it is compiled when it is first called."""
+
+    @cache
+    def compile_route() -> Route:
+        resolve = pipeline.lookups.resolve
+        return compile_mapping(
+            setup.plugin,
+            setup.plugins,
+            setup.target.columns,
+            setup.policies,
+            replace(row_source(source), is_batch=False),
+            origins=setup.origins,
+            resolve=resolve,
+            resolve_in_target=resolve,
+        ).route
+
+    return lambda messages: compile_route().apply(pipeline.decode(messages).events)
 
 
 def _other_writers(setup: MappingSetup) -> list[str]:

@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import partial
 
 from ..config.dsn import Dsn
+from ..model.batch import Batch
+from ..model.message import Message
 from ..openlineage.events import Datasets
 from ..pipeline import Pipeline
 from ..plugin import Strategy, TableMapping
@@ -51,6 +53,8 @@ class BatchPipeline:
     pipeline: Pipeline
     source: Source
     source_dsn: Dsn
+    as_events: Callable[[Sequence[Message]], Batch]
+    """Transforms source rows as if they were events, which a filter may treat differently."""
     deletions: Deletions
     beside: Sequence[str]
     """Other mappings that write the target, whose rows cannot be distinguished from this one's."""

@@ -43,7 +43,7 @@ class Marker(Protocol):
         """Wait until all changes so far are applied; return the reason if they are not."""
 
     def unread(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Return those whose source row changed after the writer of the target has read it."""
+        """Return those whose source row waits for the next batch run."""
 
 
 class LogMarker:

@@ -27,6 +27,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
     verified_through: datetime | None = None
+    next_batch_run: datetime | None = None
     seconds: float = 0.0
 
     def add_found(self, suspects: Sequence[Suspect]) -> None:
@@ -73,6 +74,7 @@ class Report:
                 "counts": {str(name): count for name, count in self.counts.items()},
                 "columns": dict(self.columns.most_common()),
                 "verified_through": self.verified_through and self.verified_through.isoformat(),
+                "next_batch_run": self.next_batch_run and self.next_batch_run.isoformat(),
                 "notes": self.notes,
             }
         )
@@ -91,6 +93,10 @@ class Report:
         )
         if counts["unchanged"]:
             yield f"  unchanged by their digests since they were equal {counts['unchanged']:,}"
+        if counts["waiting"]:
+            at = self.next_batch_run
+            when = f", scheduled for {at:%Y-%m-%d %H:%M} UTC" if at else ""
+            yield f"  wait for the next batch run{when}: {counts['waiting']:,}"
         if self.columns:
             named = ", ".join(f"{name} {rows:,}" for name, rows in self.columns.most_common())
             yield f"  columns that differ: {named}"

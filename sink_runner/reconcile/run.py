@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 
 from ..batch.deletions import SeenKeys
 from ..batch.missing_rows import FindMissing
-from ..batch.plan import BatchPipeline
 from ..batch.progress import Progress
 from ..batch.snapshot import Snapshot, changed_since, take_snapshot
 from ..errors import WaitingError
@@ -19,39 +17,18 @@ from ..model.changes import Removal, Write
 from ..model.message import Message
 from ..plugin import Ignore, Review
 from ..postgres.error_classes import classify_error
-from ..postgres.session import Connection
 from .chunks import ChunkSize, RangeRows, read_chunks, read_range, sample_condition
-from .comparison import Comparison
-from .derived_rows import DerivedRows
 from .digests import Bound, Digests, Range
 from .options import Options
-from .repair import Repair
+from .parts import Parts
 from .report import Report
-from .settlement import Settlement, without
-from .store import ReconcileStore, Run
+from .settlement import without
+from .store import Run
 from .suspect import Kind, Suspect, total_size
 
 _MAX_SUSPECTS = 5_000
 _MAX_SUSPECT_SECONDS = 60.0
 _PROGRESS_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The sessions and components of a reconciliation."""
-
-    batch: BatchPipeline
-    reader: Connection
-    target: Connection
-    comparison: Comparison
-    settlement: Settlement
-    repair: Repair | None
-    store: ReconcileStore
-    control: Connection
-    derived: DerivedRows | None
-    """The rows that are derived from candidates; None for a mapping without them."""
-    digests: Digests | None
-    """The digests of ranges that were equal; None if they could miss a change."""
 
 
 class Reconciliation:
@@ -67,6 +44,7 @@ class Reconciliation:
             mode=options.mode,
             repair=options.repair,
             dry_run=options.dry_run,
+            next_batch_run=parts.next_batch_run,
         )
         self._size = ChunkSize(parts.batch.chunk_rows)
         self._suspects: list[Suspect] = []
@@ -113,7 +91,9 @@ class Reconciliation:
         self._walk_derived()
         self._report.interrupted = self._batch.stop.is_set()
         if self._options.covers_all and self._report.is_equal:
-            self._report.verified_through = store.advance(self._run)
+            waits = self._report.counts["waiting"]
+            last = self._batch.run_store.finished(self._parts.control) if waits else None
+            self._report.verified_through = store.advance(self._run, last)
         store.finish(self._run, self._report)
 
     # -- what is read ----------------------------------------------------------------------------
@@ -375,6 +355,7 @@ class Reconciliation:
             return
         settled = self._parts.settlement.settle(suspects)
         self._report.counts["pending"] += len(settled.pending)
+        self._report.counts["waiting"] += len(settled.waiting)
         if settled.reason:
             self._report.note(f"not yet applied: {settled.reason}")
         self._record(settled.found, self._repair(settled.found))

@@ -25,15 +25,16 @@ from ..openlineage.client import sending, track
 from ..openlineage.events import Job, JobKind
 from ..postgres.session import Connection, connect
 from ..writer.encryption import build_encryptor
-from .batch_marker import BatchMarker
+from .batch_marker import BatchMarker, HybridMarker, next_batch_run
 from .comparison import Comparison, open_target
 from .derived_rows import DerivedRows
 from .digests import make_digests
 from .log_marker import LogMarker, Marker
 from .options import Options
+from .parts import Parts
 from .repair import Repair
 from .report import Report
-from .run import Parts, Reconciliation
+from .run import Reconciliation
 from .settlement import Settlement
 from .store import ReconcileStore
 
@@ -49,9 +50,11 @@ def make_marker(
     batch: BatchPipeline, config: Config, sessions: tuple[Connection, Connection]
 ) -> Marker:
     """Return the marker of a mapping; `sessions` are with the source and with the target."""
-    if batch.mapping.streaming:
-        return LogMarker.of_config(batch.name, batch.mapping, config, sessions, batch.stop)
-    return BatchMarker(batch, *sessions)
+    rows = BatchMarker(batch, *sessions)
+    if not batch.mapping.streaming:
+        return rows
+    events = LogMarker.of_config(batch.name, batch.mapping, config, sessions, batch.stop)
+    return HybridMarker(batch, events, rows) if next_batch_run(batch, config.schedule) else events
 
 
 def run(
@@ -156,6 +159,7 @@ def _build_parts(
         control=control,
         derived=DerivedRows(batch, batch.derivation, target) if batch.derivation else None,
         digests=None,
+        next_batch_run=next_batch_run(batch, config.schedule),
         store=ReconcileStore(control, batch.name, build_encryptor(config), unmasked=unmasked),
     )
 

@@ -19,7 +19,6 @@ from .log_marker import Marker
 from .suspect import Kind, Suspect, same_outcome
 
 _MAX_ROUNDS = 3
-_UNREAD = "their source rows changed after the last batch run began"
 _CHANGING = "their source rows change faster than they could be compared; run it again"
 
 
@@ -33,6 +32,8 @@ class Settled:
     """Those whose change may not be applied yet."""
     reason: str = ""
     """Why some are pending."""
+    waiting: list[Suspect] = field(default_factory=list)
+    """Those that the next batch run will write, as it is meant to."""
 
 
 class Settlement:
@@ -67,12 +68,12 @@ class Settlement:
                 settled.pending, settled.reason = left, self._reason
                 return settled
             if unread := self._marker.unread(left):
-                settled.pending, settled.reason = unread, _UNREAD
+                settled.waiting += unread
                 left = without(left, unread)
             unchanged, left = self._split(left)
             settled.found += unchanged
         if left:
-            settled.pending, settled.reason = [*settled.pending, *left], _CHANGING
+            settled.pending, settled.reason = left, _CHANGING
         return settled
 
     def still_different(self, suspects: Sequence[Suspect]) -> list[Suspect]:

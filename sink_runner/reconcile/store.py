@@ -61,8 +61,9 @@ SELECT verified_through, columns, cluster, seen_before FROM sink.reconcile_state
 _ADVANCE = """
 INSERT INTO sink.reconcile_state AS s
   (mapping, verified_through, run, columns, cluster, seen_before)
-SELECT mapping, snapshot_at, run, columns, cluster, seen_before FROM sink.reconcile_run
-WHERE run = %s
+SELECT mapping, coalesce(%(snapshot_at)s, snapshot_at), run, columns, cluster,
+  coalesce(%(seen_before)s, seen_before)
+FROM sink.reconcile_run WHERE run = %(run)s
 ON CONFLICT (mapping) DO UPDATE SET verified_through = excluded.verified_through,
   run = excluded.run, columns = excluded.columns, cluster = excluded.cluster,
   seen_before = excluded.seen_before
@@ -181,8 +182,14 @@ class ReconcileStore:
         }
         self._connection.execute(_FINISH, state)
 
-    def advance(self, run: int) -> datetime | None:
-        """Record that the mapping is verified through the time of a run; return that time."""
-        self._connection.execute(_ADVANCE, (run,))
+    def advance(self, run: int, through: StoredRun | None = None) -> datetime | None:
+        """Record that the mapping is verified through the time of a run; return that time.
+
+        `through` is a batch run: what changed since it began is not verified.
+        """
+        at = through.snapshot_at.replace(tzinfo=UTC) if through else None
+        seen_before = through.seen_before if through else None
+        parameters = {"run": run, "snapshot_at": at, "seen_before": seen_before}
+        self._connection.execute(_ADVANCE, parameters)
         found = self.verified()
         return found.verified_through.astimezone(UTC) if found else None

@@ -45,7 +45,7 @@ FROM result r
 WHERE run >= ALL (SELECT run FROM result f WHERE f.mapping = r.mapping AND f.kind = 'full')
 ORDER BY mapping, kind, run DESC
 """
-_RECONCILED = ("read", "missing", "extra", "different", "refused", "pending", "repaired")
+_RECONCILED = ("read", "missing", "extra", "different", "refused", "pending", "waiting", "repaired")
 _SLOTS = """
 SELECT %(database)s::text, slot_name, active::int, pg_wal_lsn_diff(now, confirmed_flush_lsn),
   pg_wal_lsn_diff(now, restart_lsn)

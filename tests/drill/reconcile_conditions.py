@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from .condition import Condition, Repeat, once
 from .site import Site
 
-_DAMAGE = """UPDATE schemes SET scheme_name = 'Damaged'
-WHERE scheme_code = (SELECT min(scheme_code) FROM schemes)"""
+_DAMAGE = """UPDATE schemes SET name = 'Damaged'
+WHERE code = (SELECT min(code) FROM schemes)"""
 _LET_DAYS_PASS = """UPDATE sink.reconcile_state
 SET verified_through = verified_through - interval '3 days'"""
 

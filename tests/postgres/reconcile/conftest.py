@@ -15,8 +15,9 @@ from sink_runner.config.sections import Schema
 from sink_runner.loading import discovery
 from sink_runner.reconcile import session
 from sink_runner.reconcile.options import Options
+from sink_runner.reconcile.parts import Parts
 from sink_runner.reconcile.report import Report
-from sink_runner.reconcile.run import Parts, Reconciliation
+from sink_runner.reconcile.run import Reconciliation
 from sink_runner.reconcile.suspect import Suspect
 
 from ..batch.conftest import Pair

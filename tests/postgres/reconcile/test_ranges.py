@@ -102,7 +102,7 @@ def test_exactly_damaged_rows_are_found(stock) -> None:
         check()
 
 
-def test_row_after_last_batch_run_is_pending(stock, site) -> None:
+def test_row_after_last_batch_run_waits(stock, site) -> None:
     """The mapping is not streamed, so a later row is copied by the next batch run."""
     nightly = 'streaming=False, schedules=(Schedule("0 0 * * *"),), columns=('
     site.plugin("nightly", PLUGIN.replace("columns=(", nightly, 1))
@@ -114,7 +114,7 @@ def test_row_after_last_batch_run_is_pending(stock, site) -> None:
     stock.warehouse.execute("UPDATE stock SET n = 3, at = '2020-01-03' WHERE id = 1")
     stock.citizen.execute("DELETE FROM stock WHERE id = 2")
     report = stock.reconcile("nightly", applied=session.make_marker)
-    assert (report.counts["missing"], report.counts["pending"]) == (1, 1)
+    assert (report.counts["missing"], report.counts["waiting"]) == (1, 1)
     assert report.differences == 1
 
 
