@@ -22,7 +22,7 @@ BESIDE := .pytest_cache/beside.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos drill bench bench-api bench-batch bench-reconcile bench-peers lock audit docs
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos drill bench bench-api bench-batch bench-reconcile bench-peers lock audit docs screenshots
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -127,6 +127,9 @@ lock: $(TOOLS)/.installed ## pin the dependencies of setup.cfg and every pyproje
 
 docs: venv ## build the documentation site in .site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+screenshots: venv ## take the pictures of the console for the documentation, from the running stack
+	@$(BIN)/python -m tests.browser.screenshots
 
 audit: $(if $(ADVISORIES),venv,$(TOOLS)/.installed) ## report known vulnerabilities of pinned packages; offline with ADVISORIES=folder (a copy of pypa/advisory-database)
 	@$(if $(ADVISORIES),$(BIN)/python compose/audit.py $(ADVISORIES) $(AUDITED),\

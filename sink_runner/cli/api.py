@@ -14,9 +14,10 @@ from ..config import Config, ConfigFile
 from ..config.api import Api
 from ..errors import ConfigError
 from ..loading.discovery import Plugin
+from ..schedule.child import Child
 from .arguments import plugin_options
 from .command import Command
-from .configuration import loaded_plugins, read_config, read_plugins
+from .configuration import find_config, loaded_plugins, read_config, read_plugins
 
 _NEEDED = ("fastapi", "uvicorn", "joserfc", "psycopg_pool")
 
@@ -59,11 +60,13 @@ def api() -> int:
     from ..api.serve import serve  # noqa: PLC0415
     from ..console.details import Details  # noqa: PLC0415
     from ..console.page import page  # noqa: PLC0415
+    from ..console.reconciliation import Reconciler  # noqa: PLC0415
     from ..console.routes import routes as console_routes  # noqa: PLC0415
     from ..control.routes import routes as control_routes  # noqa: PLC0415
 
     details = Details(config, file.health(), plugins)
-    routers = [page(), console_routes(details), control_routes(config, plugins)]
+    reconciler = Reconciler(lambda words: Child(words, find_config()))
+    routers = [page(), console_routes(details, reconciler), control_routes(config, plugins)]
     return serve(config, routes, routers)
 
 

@@ -12,22 +12,25 @@ from pydantic import BaseModel
 from ..api.callers import Caller
 from ..api.operations import require_scope
 from ..api.problems import ProblemError, documented, not_found
-from ..api.routes import OBSERVE
+from ..api.routes import OBSERVE, OPERATE
+from ..control.routes import ActionResult
 from ..error_text import describe
 from ..errors import SinkError
 from ..inspection.event import Place
 from ..loading.discovery import Plugin
 from . import models
 from .details import Details
+from .reconciliation import ReconcileAction, Reconciler
 
 M = TypeVar("M", bound=BaseModel)
 _Name = Annotated[str, Path(description="The mapping, as `sink-runner plugins` names it.")]
 _Observer = Annotated[Caller, Depends(require_scope(OBSERVE))]
+_Operator = Annotated[Caller, Depends(require_scope(OPERATE))]
 _ERRORS = documented(401, 403, 404, 422, 429, 503)
 
 
-def routes(details: Details) -> APIRouter:
-    """Return the routes; each needs the scope `observe`."""
+def routes(details: Details, reconciler: Reconciler) -> APIRouter:
+    """Return the routes; reading needs the scope `observe`, a reconciliation `operate`."""
     router = APIRouter(prefix="/v1", tags=["Console"])
 
     @router.get("/progress", responses=_ERRORS, summary="How far each mapping has come")
@@ -60,6 +63,19 @@ def routes(details: Details) -> APIRouter:
         return _read(
             details, name, lambda one: details.explain(one, Place.parse(place.at), caller.name)
         )
+
+    @router.post(
+        "/mappings/{name}/reconcile",
+        responses=_ERRORS,
+        operation_id="reconcile_mapping",
+        summary="Compare source and target, and repair",
+    )
+    def reconcile(name: _Name, action: ReconcileAction, caller: _Operator) -> ActionResult:
+        def act(plugin: Plugin) -> ActionResult:
+            last = next(iter(details.reconciliation(plugin).runs), None)
+            return reconciler.act(name, action, last, caller.name)
+
+        return _read(details, name, act)
 
     return router
 

@@ -101,6 +101,7 @@ def test_keyboard_alone_pauses_and_resumes(console, signed_in):
     expect(page.get_by_role("button", name="Pause decisions")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator(".reason")).to_contain_text("paused: local paused it at")
+    expect(page.get_by_role("status")).to_have_text("decisions: paused.")
     expect(page.locator(".way-out")).to_have_text("Way out: sink-runner resume decisions")
     press_until_focus(page, "#do-resume")
     page.keyboard.press("Enter")

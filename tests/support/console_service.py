@@ -1,5 +1,6 @@
 """The console's page with recorded answers of the routes that it reads."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -60,6 +61,8 @@ class RecordedService:
         app = FastAPI(openapi_url=None)
         add_handlers(app)
         app.include_router(page())
+        self._add_reads(app)
+        self._add_actions(app)
 
         @app.middleware("http")
         async def authenticate(request: Request, call_next: Any) -> Response:
@@ -67,6 +70,14 @@ class RecordedService:
                 return unauthorized("the API key is not known").response()
             answer: Response = await call_next(request)
             return answer
+
+        return app
+
+    def _add_reads(self, app: FastAPI) -> None:
+        @app.get("/openapi.json")
+        def openapi() -> Response:
+            actions = ("pause", "resume", "replay", "resync", "reconcile")
+            return JSONResponse({"paths": {f"/v1/mappings/{{name}}/{one}": {} for one in actions}})
 
         @app.get("/v1/mappings")
         def mappings() -> Response:
@@ -90,6 +101,7 @@ class RecordedService:
                 raise not_found(f"there is no {part} of {name}")
             return JSONResponse(_MODELS[part].model_validate(_PARTS[part]).model_dump(mode="json"))
 
+    def _add_actions(self, app: FastAPI) -> None:
         @app.post("/v1/mappings/{name}/explain")
         async def explain(name: str, place: EventPlace) -> Explanation:
             return Explanation(**_EXPLAINED, id=place.at)
@@ -100,9 +112,12 @@ class RecordedService:
             self.posts.append((f"{name}/{action}", body))
             if not body["dry_run"]:
                 self._apply(name, action, body)
-            return JSONResponse({"plan": [f"{action} {name}", "reversible"]})
-
-        return app
+            command = f"sink-runner {action} {name}"
+            if "reason" in body:
+                command += f" --reason {shlex.quote(body['reason'])}"
+            result = None if body["dry_run"] else f"{action}d"
+            plan = [f"{action} {name}", "reversible"]
+            return JSONResponse({"plan": plan, "command": command, "result": result})
 
     def _apply(self, name: str, action: str, body: dict[str, Any]) -> None:
         report = self.reports[name]

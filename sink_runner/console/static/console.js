@@ -3,7 +3,7 @@
 import { h, show } from "./dom.js";
 import { flow, link } from "./flow.js";
 import { mappingView } from "./mapping.js";
-import { credential, Problem, read } from "./service.js";
+import { credential, offered, Problem, read } from "./service.js";
 import { age, isHeld, reasonOf, sentence, tone } from "./text.js";
 
 const EVERY = 5000;
@@ -13,7 +13,7 @@ const main = document.getElementById("main");
 const pulse = document.getElementById("pulse");
 const leave = document.getElementById("leave");
 
-const state = { reports: [], positions: new Map(), form: "picture", fault: "", readAt: 0 };
+const state = { reports: [], offers: new Set(), positions: new Map(), form: "picture", fault: "", readAt: 0 };
 let parts;
 let timer;
 
@@ -82,6 +82,7 @@ function withFlow(reports, progress) {
 async function poll() {
   clearTimeout(timer);
   try {
+    if (!state.offers.size) state.offers = await offered();
     const [reports, progress] = await Promise.all([read("mappings"), read("progress").catch(() => null)]);
     if (!credential.get()) return;
     state.reports = withFlow(reports, progress);
@@ -100,10 +101,6 @@ async function poll() {
     beat();
   }
   timer = setTimeout(poll, EVERY);
-}
-
-export function refresh() {
-  return poll();
 }
 
 // -- the page ---------------------------------------------------------------------------------
@@ -163,7 +160,7 @@ function render() {
   show(parts.held, held());
   parts.forms.forEach((button) => button.setAttribute("aria-pressed", String(button.id === `as-${form}`)));
   show(parts.flow, flow(state.reports, { chosen: chosenName(), wide: Math.floor(parts.flow.clientWidth), form }));
-  mappingView(parts.mapping, state.reports.find((one) => one.mapping === chosenName()), refresh);
+  mappingView(parts.mapping, state.reports.find((one) => one.mapping === chosenName()), { refresh: poll, offers: state.offers });
 }
 
 function start() {

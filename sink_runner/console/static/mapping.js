@@ -18,14 +18,14 @@ const PARTS = {
 
 let shown = null;
 
-export function mappingView(parent, report, refresh) {
+export function mappingView(parent, report, page) {
   if (!report) {
     shown = null;
     show(parent, h("p", { class: "hint" }, "Choose a mapping to see why it is in its state, what it does to each column, and to control it."));
     return;
   }
   if (shown?.name !== report.mapping) {
-    shown = { name: report.mapping, ...layout(parent, report.mapping, refresh), readAt: 0 };
+    shown = { name: report.mapping, ...layout(parent, report.mapping, page), readAt: 0 };
   }
   show(shown.state, summary(report));
   show(shown.facts, facts(report));
@@ -35,19 +35,23 @@ export function mappingView(parent, report, refresh) {
   }
 }
 
-function layout(parent, name, refresh) {
+function layout(parent, name, { refresh, offers }) {
   const state = h("div", { class: "why" });
   const list = h("dl", { class: "facts" });
   const parts = Object.fromEntries(Object.keys(PARTS).map((part) => [part, h("div", { class: "body" }, h("p", { class: "muted" }, "…"))]));
-  const again = () => {
+  const done = h("p", { class: "done", role: "status" });
+  const again = (result) => {
     if (shown) shown.readAt = 0;
+    done.textContent = result ? `${name}: ${result}.` : "";
     return refresh();
   };
-  const buttons = Object.entries(ACTIONS).map(([action, { title }]) =>
+  const actions = Object.entries(ACTIONS).filter(([action]) => offers.has(action));
+  const buttons = actions.map(([action, { title }]) =>
     h("button", { type: "button", id: `do-${action}`, onclick: () => openAction(action, name, again) }, title));
   const card = (part) => h("section", { class: `card part-${part}`, "aria-labelledby": `head-${part}` }, h("h3", { id: `head-${part}` }, PARTS[part][0]), parts[part]);
   parent.replaceChildren(
     h("header", { class: "chosen" }, h("h2", { tabindex: "-1" }, name), h("div", { class: "buttons", role: "group", "aria-label": `Control ${name}` }, buttons)),
+    done,
     h("div", { class: "card" }, state, list),
     h("div", { class: "parts" }, card("chain"), h("div", { class: "parts" }, card("dead-letters"), card("conflicts"), card("reconciliation")), card("columns")),
     h("section", { class: "card follow-card", "aria-labelledby": "head-follow" }, h("h3", { id: "head-follow" }, "Follow an event"), followForm(name)),

@@ -43,6 +43,13 @@ export function post(path, body) {
   return call(path, { method: "POST", headers: content, body: JSON.stringify(body) });
 }
 
+// The actions that this version of the service has.
+export async function offered() {
+  const document = await fetch("openapi.json").then((answer) => answer.json()).catch(() => ({ paths: {} }));
+  const found = Object.keys(document.paths).map((path) => path.match(/^\/v1\/mappings\/\{name\}\/(.*)$/)?.[1]);
+  return new Set(found);
+}
+
 export function ofMapping(name, part = "") {
   return `mappings/${encodeURIComponent(name)}${part && `/${part}`}`;
 }

@@ -71,3 +71,18 @@ def test_event_cannot_be_followed_without_kafka(console):
     refused = console.post("mappings/decisions/explain", key="observe", at="9812345670")
     assert refused.status_code == 422
     assert "9812345670" not in refused.text
+
+
+def test_reconciliation_plan_names_rows_and_last_result(console):
+    body = {"full": True, "repair": True, "dry_run": True}
+    answer = console.post("mappings/golden-records/reconcile", **body).json()
+    assert answer["command"] == "sink-runner reconcile golden-records --full --repair"
+    assert "every row" in answer["plan"][0]
+    assert answer["plan"][1].endswith("was different: 2 different")
+    assert answer["plan"][-1].startswith("not reversible")
+    assert answer["result"] is None
+
+
+def test_reconciliation_needs_the_scope_operate(console):
+    answer = console.post("mappings/golden-records/reconcile", key="observe", full=True)
+    assert answer.status_code == 403
