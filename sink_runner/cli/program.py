@@ -50,6 +50,7 @@ COMMANDS = {
     "quality": "Report rows that broke a rule, defaults used, stale rows.",
     "dlq": "List, explain, replay or discard dead letters.",
     "explain": "Say why a row is in the target or not.",
+    "wait-for": "Wait until the target has everything of the source up to a point.",
     "policies": "Check, show and exchange the masking policies.",
     "conflicts": "List conflicts between both databases, and resolve them.",
     "audit": "Show what was written, and which policies masked it.",

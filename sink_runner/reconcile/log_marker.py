@@ -33,7 +33,7 @@ WHERE slot_type = 'logical' AND active AND database = current_database()
 _CAPTURE_SECONDS = 30.0
 """Debezium confirms its position after the next heartbeat."""
 _STALLED_SECONDS = 15.0
-_POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Marker(Protocol):
@@ -89,11 +89,10 @@ class LogMarker:
         )
 
     def wait(self) -> str | None:
-        marker = _fetch_number(self._source, _INSERTED) or 0
-        if reason := self._wait_for_capture(marker):
+        if reason := self._wait_for_capture(read_log_end(self._source)):
             return reason
         try:
-            ends = {partition: bound.end for partition, bound in self._bounds().items()}
+            ends = self.read_ends()
         except SinkError:
             return "Kafka does not answer, so it is not known which events are still to be applied"
         return self._wait_for_offsets(ends)
@@ -103,11 +102,27 @@ class LogMarker:
         del suspects
         return []
 
+    # -- one look ------------------------------------------------------------------------------
+
+    def read_confirmed(self) -> int | None:
+        """Return up to where Debezium has stored the log in Kafka; None if it does not capture."""
+        return _fetch_number(self._source, _CONFIRMED)
+
+    def read_ends(self) -> dict[int, int]:
+        """Return where the topic's partitions end.  Raises AccessError and RetriableError."""
+        return {partition: bound.end for partition, bound in self._bounds().items()}
+
+    def count_unapplied(self, ends: Mapping[int, int]) -> int:
+        """Return how many offsets before these ends are not applied."""
+        return _count_unapplied(ends, self._offsets())
+
+    # -- waiting -------------------------------------------------------------------------------
+
     def _wait_for_capture(self, marker: int) -> str | None:
         database = self._mapping.source_table.database
         deadline = time.monotonic() + _CAPTURE_SECONDS
         while True:
-            confirmed = _fetch_number(self._source, _CONFIRMED)
+            confirmed = self.read_confirmed()
             if confirmed is None:
                 return (
                     f"no replication slot of database {database!r} is in use: Debezium does not "
@@ -126,8 +141,7 @@ class LogMarker:
         last, deadline = dict[int, int](), 0.0
         while True:
             offsets = self._offsets()
-            left = {p: end - offsets.get(p, 0) for p, end in ends.items() if end}
-            unapplied = sum(count for count in left.values() if count > 0)
+            unapplied = _count_unapplied(ends, offsets)
             if not unapplied:
                 return None
             if offsets != last:
@@ -145,7 +159,16 @@ class LogMarker:
 
     def _is_over(self, deadline: float) -> bool:
         """Pause; return whether the wait has to end: after the deadline, or on `stop`."""
-        return self._stop.wait(_POLL_SECONDS) or time.monotonic() > deadline
+        return self._stop.wait(POLL_SECONDS) or time.monotonic() > deadline
+
+
+def read_log_end(source: Connection) -> int:
+    """Return the present end of the source's log."""
+    return _fetch_number(source, _INSERTED) or 0
+
+
+def _count_unapplied(ends: Mapping[int, int], offsets: Mapping[int, int]) -> int:
+    return sum(max(0, end - offsets.get(partition, 0)) for partition, end in ends.items())
 
 
 def _fetch_number(connection: Connection, query: str) -> int | None:
