@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config.api import Api
 from ..errors import SinkError
+from ..model.trace_context import TRACEPARENT, parse_traceparent
 from ..plugin import EventRoute, Table
 from .debezium_envelope import (
     encode_record,
@@ -45,11 +46,14 @@ class EventIngest:
         self._parsed: dict[str, Any] = {}
         self._version = version("sink-runner")
 
-    def accept(self, route: EventRoute, items: Sequence[Any], *, pointer: str) -> list[Accepted]:
+    def accept(
+        self, route: EventRoute, items: Sequence[Any], *, pointer: str, traceparent: str = ""
+    ) -> list[Accepted]:
         """Publish the items; return after every replica has stored them.
 
         Raises ProblemError.  `pointer` is the JSON pointer of an item for errors; it may contain
-        `{}` for the item's number.
+        `{}` for the item's number.  `traceparent` is that of the request; the events continue its
+        trace if it is valid.
         """
         topic = Table.parse(route.table).topic
         rows = [
@@ -58,7 +62,9 @@ class EventIngest:
         ]
         self._check_times(route, rows, pointer)
         records = self._encode(route, rows)
-        metadata = self._publisher.publish(topic, records)
+        context = parse_traceparent(traceparent.encode())
+        headers = [(TRACEPARENT, str(context).encode())] if context else ()
+        metadata = self._publisher.publish(topic, records, headers)
         if None in metadata:
             published = [number for number, one in enumerate(metadata) if one is not None]
             raise unavailable("Kafka", published=published)

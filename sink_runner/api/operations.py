@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ..model.trace_context import TRACEPARENT
 from ..plugin import EventRoute, PathParameter, QueryRoute, ServiceRoute, Table
 from .callers import Caller
 from .idempotency import KeyedRequest
@@ -58,7 +59,12 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
         items: Sequence[Any], request: Request, caller: Caller, key: str | None, pointer: str
     ) -> list[Accepted]:
         def publish() -> list[Accepted]:
-            return services.ingest.accept(route, items, pointer=pointer)
+            return services.ingest.accept(
+                route,
+                items,
+                pointer=pointer,
+                traceparent=request.headers.get(TRACEPARENT, ""),
+            )
 
         if key is None:
             return publish()

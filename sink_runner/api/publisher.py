@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import structlog
 from kafka import KafkaProducer
@@ -20,6 +20,9 @@ from ..kafka.connection import KafkaConnection, open_client
 _CONNECT_SECONDS = 2.0
 _RECONNECT_SECONDS = 1.0
 """Time between attempts to connect; requests fail at once until then, to keep threads free."""
+
+
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 
 class RecordMetadata(NamedTuple):
@@ -44,9 +47,11 @@ class Publisher:
         self._lock = threading.Lock()
 
     def publish(
-        self, topic: str, records: Sequence[tuple[bytes, bytes]]
+        self, topic: str, records: Sequence[tuple[bytes, bytes]], headers: Headers = ()
     ) -> list[RecordMetadata | None]:
         """Write (key, value) records in order; return None for each that was not confirmed.
+
+        All records get the same headers.
 
         An unconfirmed record may still be in Kafka, so sending it again must do no harm.
         """
@@ -59,7 +64,7 @@ class Publisher:
         for record in records:
             # A send() that fails has waited for its whole timeout, and the next would do so again.
             is_stuck = bool(futures) and futures[-1] is None
-            futures.append(None if is_stuck else _send(producer, topic, *record))
+            futures.append(None if is_stuck else _send(producer, topic, *record, headers))
         metadata = [_wait_for(future, deadline) for future in futures]
         if None in metadata:
             self._discard(producer)
@@ -133,9 +138,9 @@ def _close(producer: Any, seconds: float) -> None:
         producer.close(timeout=seconds)
 
 
-def _send(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
+def _send(producer: Any, topic: str, key: bytes, value: bytes, headers: Headers) -> Any:
     try:
-        return producer.send(topic, key=key, value=value)
+        return producer.send(topic, key=key, value=value, headers=list(headers))
     except KafkaError:
         return None
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-HEADER = "traceparent"
+TRACEPARENT = "traceparent"
 _SAMPLED = 1
 # Debezium may write the header's value as JSON, in quotes or with its schema.
 _VALUE = re.compile(
@@ -38,5 +38,5 @@ def parse_traceparent(value: bytes) -> TraceContext | None:
 
 def context_of(headers: Sequence[tuple[str, bytes]]) -> TraceContext | None:
     """Return the context in a record's headers; the last one counts, which is the nearest."""
-    value = next((value for name, value in reversed(headers) if name == HEADER), None)
+    value = next((value for name, value in reversed(headers) if name == TRACEPARENT), None)
     return parse_traceparent(value) if value else None

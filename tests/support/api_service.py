@@ -135,15 +135,17 @@ class InMemoryPublisher:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes, bytes]] = []
+        self.headers: list[list[tuple[str, bytes]]] = []
         self.fails_from: int | None = None
 
-    def publish(self, topic, records):
+    def publish(self, topic, records, headers=()):
         published = []
         for index, (key, value) in enumerate(records):
             if self.fails_from is not None and index >= self.fails_from:
                 published.append(None)
                 continue
             self.records.append((topic, key, value))
+            self.headers.append(list(headers))
             published.append(RecordMetadata(0, len(self.records) - 1))
         return published
 

@@ -114,6 +114,26 @@ def test_bulk_items_are_published_in_order(service):
     assert [key["forecast_id"] for _, key, _ in read_records(service)] == [3, 1, 2]
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/forecasts", FORECAST), (BULK, {"items": [FORECAST, FORECAST]})],
+    ids=["single", "bulk"],
+)
+def test_events_continue_trace_of_request(service, path, body):
+    assert service.post(path, body, traceparent=TRACEPARENT).status_code == 202
+    sent = service.publisher.headers
+    assert sent == [[("traceparent", TRACEPARENT.encode())]] * len(body.get("items", [1]))
+
+
+@pytest.mark.parametrize("text", ["", "9876543210", TRACEPARENT.replace("4bf9", "xxxx")])
+def test_invalid_trace_of_request_is_ignored(service, text):
+    assert service.post(body=FORECAST, traceparent=text).status_code == 202
+    assert service.publisher.headers == [[]]
+
+
 def test_amounts_are_rounded_half_up(service):
     service.post(body=FORECAST | {"total_annual_value": 0.125})
     assert next(read_records(service))[2]["after"]["total_annual_value"] == "0.13"

@@ -194,15 +194,30 @@ def test_hooks_and_lookups_have_times(sent) -> None:
 
 def test_next_batch_begins_without_old_times(sent) -> None:
     def prepare(traces: MappingTraces) -> None:
-        traces.trace_lookups(lambda _column, _values: {})("city", {"x"})
-        traces.forget()
+        look_up = traces.trace_lookups(lambda _column, _values: {})
+        look_up("city", {"x"})
+        traces.begin({})  # of a batch that is still being written
+        look_up("city", {"x"})
+        traces.forget()  # of deferred events
 
     assert "lookup" not in by_name(sent(message(5), prepare=prepare))
 
 
+def test_times_belong_to_their_batch(sent) -> None:
+    def prepare(traces: MappingTraces) -> None:
+        look_up = traces.trace_lookups(lambda _column, _values: {})
+        look_up("city", {"x"})
+        begun = traces.begin({})
+        look_up("ward", {"x"})
+        assert [one.column for one in begun.lookups] == ["city"]
+
+    assert by_name(sent(message(5), prepare=prepare))["lookup"].attributes["sink.column"] == "ward"
+
+
 def test_no_span_contains_key_or_value(sent) -> None:
-    spans = sent(traced(5), dead_letters=[DeadLetter(traced(5), DecodeError("9876543210"))])
-    assert spans
+    bad = traced(5)
+    spans = sent(bad, dead_letters=[DeadLetter(bad, DecodeError("9876543210"))])
+    assert [span.error for span in spans if span.trace == TRACE] == ["DecodeError"]
     assert "9876543210" not in str(spans)
 
 
