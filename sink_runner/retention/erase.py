@@ -187,7 +187,7 @@ class Eraser:
             key = ", ".join(f"{quoted(name)}::text" for name in person.key)
             arrays = ", ".join(f"%(k{at})s::text[]" for at in range(len(person.key)))
             conditions.append(f"({key}) IN (SELECT * FROM unnest({arrays}))")
-        return f"DELETE FROM {person.candidates} WHERE {' OR '.join(conditions)}"
+        return f"DELETE FROM {person.candidates} WHERE {' OR '.join(conditions) or 'false'}"
 
     def _fingerprints(self, person: Person) -> list[bytes]:
         """Return the fingerprints of the keys of Kafka records and of batch rows."""

@@ -179,13 +179,20 @@ class Person:
         return self._evaluate(connection, f"jsonb_build_array({self._canonical})::text")
 
     @property
+    def _lacks_candidates(self) -> bool:
+        """Whether nothing has created the candidate table of a derived target yet."""
+        return self.mapping.derived is not None and self.candidate_catalog is None
+
+    @property
     def _canonical(self) -> str:
+        if self._lacks_candidates:
+            return ""
         columns = (self.candidate_catalog or self.target).columns
         types = [(name, columns[name].pg) for name in self.key]
         return ", ".join(pg.canonical(pg.read(f"s.{quoted(name)}")) for name, pg in types)
 
     def _evaluate(self, connection: Connection, expression: str, more: str = "") -> list[str]:
-        if not self.target_keys or (self.mapping.derived and self.candidate_catalog is None):
+        if not self.target_keys or self._lacks_candidates:
             return []
         parts = ", ".join(f"%(k{at})s::text AS {quoted(n)}" for at, n in enumerate(self.key))
         query = f"SELECT {expression} FROM (SELECT {parts}) s {more}".encode()

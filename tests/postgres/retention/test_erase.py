@@ -259,6 +259,27 @@ def test_candidates_are_erased_by_value_and_key(postgres: Any) -> None:
         assert (remaining, found.rows['"candidates_profiles"']) == ([(2,)], 1)
 
 
+def test_mapping_without_trace_of_person_keeps_its_rows(postgres: Any) -> None:
+    """`profiles` copies no such column, and has keys of the person only by another column."""
+    database = postgres.fresh_database("smart_citizen")
+    dsn = postgres.dsn(database, "sink_writer")
+    harness = TargetHarness("profiles", dsn=dsn, admin_dsn=postgres.dsn(database))
+    with closing(harness), connect(dsn, "t") as connection:
+        mapping = harness.pipeline.mapping
+        target = read_table(connection, mapping.target_table)
+        person = Person("profiles", mapping, target, ["aadhaar_number"], "900000000001")
+        context = SimpleNamespace(
+            encryptor=harness.encryptor, user="asha", schemas=SimpleNamespace(latest=lambda _: None)
+        )
+        eraser = Eraser(context, "smart_citizen", [person])  # type: ignore[arg-type]
+        person.target_keys.add(("1",))
+        assert person.hashes(connection) == [], "nothing has created the candidates yet"
+        person.target_keys.clear()
+        harness.send(create(**PROFILE | {"profile_id": 1, "family_id": str(UUID(int=2))}))
+        person.find_in_target(connection)
+        assert +eraser.run(connection, dry_run=False).rows == {}
+
+
 PROFILE = {
     "gr_id": None,
     "vulnerability_level": None,
