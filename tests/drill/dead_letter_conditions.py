@@ -13,8 +13,11 @@ from .site import Site, fetch_value
 _MAPPING, _OTHER_MAPPING = "golden-records", "documents"
 _TOPIC = "sink.dead-letters.smart_warehouse-to-smart_citizen"
 _INVALID_DISTRICT = 999
-_REJECT = f"ALTER TABLE profile_data ADD CONSTRAINT drill CHECK (district_id < {_INVALID_DISTRICT})"
-_REJECT_OTHER = "ALTER TABLE document_metadata ADD CONSTRAINT drill CHECK (file_size < 999)"
+# NOT VALID: replayed rows of an earlier condition stay.
+_REJECT = "ALTER TABLE profile_data ADD CONSTRAINT drill CHECK (district_id < 999) NOT VALID"
+_REJECT_OTHER = (
+    "ALTER TABLE document_metadata ADD CONSTRAINT drill CHECK (file_size < 999) NOT VALID"
+)
 _INSERT = """INSERT INTO golden_records (full_name, district_id)
 SELECT 'Drill', %s FROM generate_series(1, %s)"""
 _INSERT_OTHER = """INSERT INTO documents (document_type, file_path, file_size)

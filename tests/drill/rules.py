@@ -7,7 +7,7 @@ FACTOR = 120
 SCRAPE_INTERVAL = "500ms"
 """A rate needs two samples in its window, and the window of five minutes becomes 2.5 s."""
 _MILLISECONDS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(?:(?<=\[)|(?<=for: )|(?<=offset ))(\d+)([smhd])(?=[]):\s])")
+_DURATION = re.compile(r"(?:(?<=\[)|(?<=for: )|(?<=offset ))(\d+)([smhd])(?=[]):\s]|$)")
 
 
 def shorten(rules: str) -> str:

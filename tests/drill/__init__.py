@@ -1,1 +1,0 @@
-"""The alert drill: causes the condition of each alert on a real stack until it fires and clears."""
