@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 # Tests on a stack share it, so they run in one process; so do those that run Airflow or Ranger's
 # engine. The other tests mostly wait, so more processes than cores are faster.
-REAL := stack or airflow or ranger
+REAL := stack or airflow or ranger or drill
 PROGRAMS := (airflow or ranger) and not stack
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
 # The output of the tests that run in parallel with those on the stack; it is printed after them.
@@ -22,7 +22,7 @@ BESIDE := .pytest_cache/beside.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos drill bench bench-api bench-batch bench-reconcile bench-peers lock audit docs screenshots
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos drill runbooks bench bench-api bench-batch bench-reconcile bench-peers lock audit docs screenshots
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -96,6 +96,9 @@ chaos: venv ## every fault on a stack, three times under load, then a table; SEE
 
 drill: venv ## cause each alert on a stack, and see it fire and clear; ALERT=SinkLate,SinkBatchLate
 	@$(BIN)/python -m tests.drill $(ALERT)
+
+runbooks: venv ## run the commands of the runbooks on a stack with demo data
+	@$(PYTEST) -q tests/drill/test_runbooks.py
 
 bench: venv ## measure events per second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench

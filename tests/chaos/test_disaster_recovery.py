@@ -1,9 +1,6 @@
 """Restore the portal's database from a backup by docs/guide/disaster-recovery.md."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +14,7 @@ from ..stack import load
 from ..stack.deployment import describe_differences
 from ..stack.people import People
 from ..stack.writes import delete, insert, update
+from ..support.operator import Operator
 from .harness import Harness
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
@@ -24,7 +22,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 ROOT = Path(__file__).parents[2]
 RUNBOOK = ROOT / "docs" / "guide" / "disaster-recovery.md"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-_TIMEOUT_SECONDS = 240
 _DOCUMENTS_BATCH = "sink-runner batch documents --full"
 _CHANGES = 60
 _RATE = 15.0
@@ -50,45 +47,10 @@ def read_commands() -> list[str]:
     return [line.removeprefix("$ ") for line in lines]
 
 
-class Operator:
-    """Runs commands of the runbook on the stack of the test."""
-
-    def __init__(self, harness: Harness, folder: Path) -> None:
-        layout = harness.stack.stack.layout
-        text = (ROOT / "sink-runner.toml").read_text(encoding="utf-8")
-        config = folder / "sink-runner.toml"
-        config.write_text(text.replace(".stack/stack.env", str(layout.settings)))
-        (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
-        stack_variables = {name for name in os.environ if name.startswith(("SINK_", "STACK_"))}
-        self._environment = {
-            **{name: text for name, text in os.environ.items() if name not in stack_variables},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "STACK": "native",
-            "SINK_STACK_HOME": str(layout.home),
-            "SINK_STACK_CACHE": str(layout.cache),
-            "SINK_CONFIG": str(config),
-            "BACKUP": str(folder / "backup"),
-        }
-
-    def run(self, command: str) -> None:
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_SECONDS,
-        )
-        print(f"$ {command}\n{result.stdout}")
-        assert result.returncode == 0, f"{command}\n{result.stdout}"
-
-
 @pytest.fixture
 def operator(harness: Harness, tmp_path: Path) -> Iterator[Operator]:
     """An operator of the stack; the services that the runbook starts are stopped afterwards."""
-    operator = Operator(harness, tmp_path)
+    operator = Operator(harness.stack.stack.layout, tmp_path)
     yield operator
     operator.run("sink-stack stop schedule api runner")
 

@@ -15,6 +15,22 @@ RUN_BY = {
     "docs/tutorial.md": "tests/postgres/test_tutorial.py",
     "docs/guide/databases.md": "tests/stack/test_own_databases.py",
     "docs/guide/disaster-recovery.md": "tests/chaos/test_disaster_recovery.py",
+    **{
+        f"docs/runbooks/{page}.md": "tests/drill/test_runbooks.py"
+        for page in (
+            "bad-deployment",
+            "capture-does-not-start",
+            "dead-letters-pile-up",
+            "erasure-request",
+            "failover",
+            "key-rotation",
+            "lag-grows",
+            "lost-slot",
+            "maintenance-window",
+            "restored-database",
+            "schema-change",
+        )
+    },
     "ranger-policies/README.md": "tests/project/test_console_blocks.py",
     "sink_runner/api/README.md": "tests/stack/test_console_blocks.py",
     "sink_runner/schema_check/README.md": "tests/stack/test_console_blocks.py",

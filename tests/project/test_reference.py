@@ -151,14 +151,19 @@ def test_alerts_and_dead_letter_classes_have_runbooks() -> None:
         for name, kind in vars(errors).items()
         if inspect.isclass(kind) and issubclass(kind, errors.EventError)
     }
-    assert {path.stem for path in RUNBOOKS} == alerts | classes
+    situations = {path.stem for path in RUNBOOKS if path.stem.islower()}
+    assert {path.stem for path in RUNBOOKS} == alerts | classes | situations
     index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
     for name in alerts | classes:
         assert f"| [{name}]({name}.md) |" in index
+    for name in situations:
+        assert f"]({name}.md) |" in index
 
 
 @pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
 def test_runbook_has_symptom_check_and_remedy(runbook: Path) -> None:
     text = runbook.read_text(encoding="utf-8")
-    assert text.startswith(f"# {runbook.stem}\n")
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Symptom", "Check", "Remedy"]
+    is_situation = runbook.stem.islower()
+    assert is_situation or text.startswith(f"# {runbook.stem}\n")
+    last = ["Done when"] if is_situation else []
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Symptom", "Check", "Remedy", *last]
