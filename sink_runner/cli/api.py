@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -64,9 +64,20 @@ def api() -> int:
     from ..console.routes import routes as console_routes  # noqa: PLC0415
     from ..control.routes import routes as control_routes  # noqa: PLC0415
 
+    children: list[Child] = []
+
+    def start(words: Sequence[str]) -> None:
+        """Start a command that goes on when the service stops."""
+        children[:] = [one for one in children if one.poll() is None]
+        children.append(Child(words, find_config()))
+
     details = Details(config, file.health(), plugins)
     reconciler = Reconciler(lambda words: Child(words, find_config()))
-    routers = [page(), console_routes(details, reconciler), control_routes(config, plugins)]
+    routers = [
+        page(),
+        console_routes(details, reconciler),
+        control_routes(config, plugins, start),
+    ]
     return serve(config, routes, routers)
 
 

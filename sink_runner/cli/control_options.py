@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ..batch.lock import BusyError
 from ..config import Config, ConfigFile
+from ..control import target
 from ..control.plan import Plan
-from ..control.store import pauses
 from ..control.target import Target
 from ..loading.discovery import Plugin
 from .arguments import confirmed, flag
@@ -25,13 +24,7 @@ def refuse_paused(config: Config, plugin: Plugin, *, unless: bool) -> None:
     """Raise BusyError, with the way out, if a person paused the mapping and not `unless`."""
     if unless or plugin.mapping is None:
         return
-    with Target(plugin.name, plugin.mapping, config).session("sink-runner pause") as connection:
-        pause = pauses(connection, [plugin.name]).get(plugin.name)
-    if pause is not None:
-        raise BusyError(
-            f"mapping {plugin.name!r} is paused: {pause}; run `sink-runner resume {plugin.name}` "
-            "first, or add --even-if-paused"
-        )
+    target.refuse_paused(Target(plugin.name, plugin.mapping, config))
 
 
 def carry_out(plan: Plan, name: str, user: str, *, dry_run: bool, yes: bool) -> int:

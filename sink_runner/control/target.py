@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..batch.lock import BusyError
 from ..config import Config
 from ..config.database import find_database
 from ..plugin import TableMapping
 from ..postgres.error_classes import classified_errors
 from ..postgres.migrations import migrate
 from ..postgres.session import Connection, connect
+from .store import pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +31,14 @@ class Target:
         with classified_errors(), connect(dsn, application) as connection:
             migrate(connection)
             yield connection
+
+
+def refuse_paused(target: Target) -> None:
+    """Raise BusyError, with the way out, if a person paused the mapping."""
+    with target.session() as connection:
+        pause = pauses(connection, [target.name]).get(target.name)
+    if pause is not None:
+        raise BusyError(
+            f"mapping {target.name!r} is paused: {pause}; run `sink-runner resume {target.name}` "
+            "first, or add --even-if-paused"
+        )

@@ -22,7 +22,7 @@ ACTING = {
     *("sink-runner run", "sink-runner api", "sink-runner api-key new", "sink-runner new"),
     *("sink-runner dlq export", "sink-runner policies pull", "sink-runner policies push"),
     *("sink-runner migrate", "sink-runner grants", "sink-runner pause", "sink-runner resume"),
-    "sink-runner replay",
+    *("sink-runner replay", "sink-runner resync"),
     *("sink-runner schema pull", "sink-runner schema accept", "sink-runner demo load"),
     *("sink-stack up", "sink-stack airflow", "sink-stack down", "sink-stack logs"),
     *("sink-stack stop", "sink-stack start", "sink-stack restart", "sink-stack psql"),

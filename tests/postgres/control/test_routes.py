@@ -85,3 +85,10 @@ def test_replay_without_kafka_is_unavailable(console: Any) -> None:
     assert (
         console.post(f"{NAME}/replay", key="observe", **{"from": "2026-01-01"}).status_code == 403
     )
+
+
+def test_resync_of_paused_mapping_is_refused(console: Any, paused: Any) -> None:
+    answer = console.post(f"{NAME}/resync", dry_run=True)
+    assert answer.status_code == 409
+    assert "is paused" in answer.json()["detail"]
+    assert console.post(f"{NAME}/resync", key="observe").status_code == 403
