@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from ..config import Config
 from ..config.database import find_database
@@ -16,6 +17,8 @@ from ..dlq import stored_dead_letters
 from ..errors import SinkError
 from ..health.client import read_step_seconds
 from ..inspection.event import Place, explain_place
+from ..inspection.explanation import Decision, Explained
+from ..inspection.row import Limits, explain_key
 from ..inspection.service import DlqService
 from ..kafka.connection import KafkaConnection
 from ..kafka.records import open_records
@@ -149,12 +152,21 @@ class Details:
             runs = recent_runs(connection, plugin.name, most=_MOST)
         return models.Reconciliation(runs=[models.ReconcileRun(**asdict(run)) for run in runs])
 
-    def explain(self, plugin: Plugin, place: Place, user: str) -> models.Explanation:
-        """Take an event through the mapping in a dry run; what `user` may not see is masked."""
+    def explain(self, plugin: Plugin, choice: models.EventChoice, user: str) -> models.Explanation:
+        """Explain a row or an event in a dry run; what `user` may not see is masked."""
         service = DlqService(self.config, self.plugins, user)
-        with open_records(KafkaConnection.of(self.config.kafka)) as records:
-            found = explain_place(service, plugin, place, records).record()
-        return models.Explanation.model_validate_json(json.dumps(found, default=str))
+        streams = choice.at is not None or _mapping(plugin).streaming
+        kafka = KafkaConnection.of(self.config.kafka)
+        with open_records(kafka) if streams else nullcontext() as records:
+            if choice.key is not None:
+                row = explain_key(service, plugin, choice.key, records, Limits())
+                passages, facts = (row.source_row, row.event), [*row.facts.lines()]
+                return _explanation(row.decision, passages, row.target, facts)
+            assert choice.at is not None
+            assert records is not None
+            event = explain_place(service, plugin, Place.parse(choice.at), records)
+            assert event.decision is not None
+            return _explanation(event.decision, (event,), event.target, [])
 
     def _origins(self, mapping: TableMapping) -> Origins:
         """Return the origins that the databases know; without them, those that are declared."""
@@ -168,6 +180,22 @@ class Details:
         dsn = find_database(self.config.databases, database).dsn
         with classified_errors(), connect(dsn, "sink-runner console", _SECONDS) as connection:
             yield connection
+
+
+def _explanation(
+    decision: Decision,
+    passages: Iterable[Explained | None],
+    target: Mapping[str, Any] | None,
+    facts: Sequence[str],
+) -> models.Explanation:
+    found = {
+        "sentence": decision.sentence,
+        "good": decision.good,
+        "passages": [one.record() for one in passages if one is not None],
+        "target": target,
+        "facts": facts,
+    }
+    return models.Explanation.model_validate_json(json.dumps(found, default=str))
 
 
 def _mapping(plugin: Plugin) -> TableMapping:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Applied(BaseModel):
@@ -120,12 +120,28 @@ class Reconciliation(BaseModel):
     runs: Sequence[ReconcileRun]
 
 
-class EventPlace(BaseModel):
-    """An event, by its place in Kafka."""
+class EventChoice(BaseModel):
+    """A row by its key in the source, or an event by its place in Kafka."""
 
     model_config = ConfigDict(extra="forbid")
 
-    at: str = Field(pattern=r"^[^:]{1,249}:\d{1,9}:\d{1,18}$", description="topic:partition:offset")
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The value of the key, or JSON of its columns.",
+    )
+    at: str | None = Field(
+        default=None,
+        pattern=r"^[^:]{1,249}:[0-9]{1,9}:[0-9]{1,18}$",
+        description="topic:partition:offset",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.key is None) == (self.at is None):
+            raise ValueError("send key or at")
+        return self
 
 
 class ExplainedStep(BaseModel):
@@ -134,12 +150,26 @@ class ExplainedStep(BaseModel):
     detail: str
 
 
-class Explanation(BaseModel):
-    """Why the row of an event is in the target or not."""
+class ExplainedRow(BaseModel):
+    """What a step would do with a row of the target; masked."""
+
+    does: str
+    row: Mapping[str, Any]
+
+
+class Passage(BaseModel):
+    """The way of the source row or of an event through the mapping."""
 
     id: str
+    steps: Sequence[ExplainedStep]
+    rows: Sequence[ExplainedRow]
+
+
+class Explanation(BaseModel):
+    """Why a row is in the target or not."""
+
     sentence: str
     good: bool = Field(description="Whether the target is as the mapping says.")
-    steps: Sequence[ExplainedStep]
-    rows: Sequence[Mapping[str, Any]] = Field(description="What the event makes, masked.")
+    passages: Sequence[Passage]
     target: Mapping[str, Any] | None = Field(description="What the target has, masked.")
+    facts: Sequence[str] = Field(description="Dead letters, conflicts, findings, audit entries.")

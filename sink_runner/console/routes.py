@@ -16,7 +16,6 @@ from ..api.routes import OBSERVE, OPERATE
 from ..control.routes import ActionResult
 from ..error_text import describe
 from ..errors import SinkError
-from ..inspection.event import Place
 from ..loading.discovery import Plugin
 from . import models
 from .details import Details
@@ -57,12 +56,10 @@ def routes(details: Details, reconciler: Reconciler) -> APIRouter:
         "/mappings/{name}/explain",
         responses=_ERRORS,
         operation_id="explain_event",
-        summary="Why the row of an event is in the target or not",
+        summary="Why a row is in the target or not",
     )
-    def explain(name: _Name, place: models.EventPlace, caller: _Observer) -> models.Explanation:
-        return _read(
-            details, name, lambda one: details.explain(one, Place.parse(place.at), caller.name)
-        )
+    def explain(name: _Name, choice: models.EventChoice, caller: _Observer) -> models.Explanation:
+        return _read(details, name, lambda one: details.explain(one, choice, caller.name))
 
     @router.post(
         "/mappings/{name}/reconcile",

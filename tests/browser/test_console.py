@@ -181,10 +181,16 @@ def test_answer_that_fails_leaves_the_last_one(console, signed_in):
     expect(page.locator(".notice")).to_have_count(0)
 
 
-def test_event_is_followed_with_masked_rows(signed_in):
+def test_row_is_followed_by_key_or_place(console, signed_in):
     page = signed_in("decisions")
-    page.fill("#follow-at", "smart_warehouse.public.decisions:0:17")
-    page.keyboard.press("Enter")
-    expect(page.locator(".followed .why")).to_contain_text("The target holds something newer")
+    for text in ("7", "smart_warehouse.decision.applications:0:17"):
+        page.fill("#follow", text)
+        page.keyboard.press("Enter")
+        expect(page.locator("#follow + button")).to_be_enabled()
+        expect(page.locator(".followed .why")).to_contain_text("holds something newer")
     expect(page.locator(".followed li")).to_have_count(2)
     expect(page.locator(".followed td").first).to_have_text("7")
+    assert [body for _, body in console.posts] == [
+        {"key": "7"},
+        {"at": "smart_warehouse.decision.applications:0:17"},
+    ]

@@ -18,7 +18,7 @@ from sink_runner.console.models import (
     Columns,
     Conflicts,
     DeadLetterCounts,
-    EventPlace,
+    EventChoice,
     Explanation,
     Reconciliation,
 )
@@ -103,8 +103,9 @@ class RecordedService:
 
     def _add_actions(self, app: FastAPI) -> None:
         @app.post("/v1/mappings/{name}/explain")
-        async def explain(name: str, place: EventPlace) -> Explanation:
-            return Explanation(**_EXPLAINED, id=place.at)
+        async def explain(name: str, choice: EventChoice) -> Explanation:
+            self.posts.append((f"{name}/explain", choice.model_dump(exclude_none=True)))
+            return Explanation(**_EXPLAINED)
 
         @app.post("/v1/mappings/{name}/{action}")
         async def act(name: str, action: str, request: Request) -> Response:
@@ -203,11 +204,17 @@ _STATES: dict[str, dict[str, Any]] = {
 _EXPLAINED: dict[str, Any] = {
     "sentence": "The target holds something newer: the row was written at 10:02.",
     "good": True,
-    "steps": [
-        {"name": "decode", "state": "ok", "detail": "an update"},
-        {"name": "write", "state": "stopped", "detail": "updated_at is older"},
+    "passages": [
+        {
+            "id": "smart_warehouse.decision.applications:0:17",
+            "steps": [
+                {"name": "decode", "state": "ok", "detail": "operation 'u'"},
+                {"name": "write", "state": "stopped", "detail": "updated_at is older"},
+            ],
+            "rows": [{"does": "write", "row": {"gr_id": 7, "name": "***MASKED***"}}],
+        }
     ],
-    "rows": [{"gr_id": 7, "name": "***MASKED***"}],
+    "facts": ["conflicts: none"],
     "target": {"gr_id": 7, "name": "***MASKED***"},
 }
 _MODELS: dict[str, type[BaseModel]] = {

@@ -54,7 +54,7 @@ function layout(parent, name, { refresh, offers }) {
     done,
     h("div", { class: "card" }, state, list),
     h("div", { class: "parts" }, card("chain"), h("div", { class: "parts" }, card("dead-letters"), card("conflicts"), card("reconciliation")), card("columns")),
-    h("section", { class: "card follow-card", "aria-labelledby": "head-follow" }, h("h3", { id: "head-follow" }, "Follow an event"), followForm(name)),
+    h("section", { class: "card follow-card", "aria-labelledby": "head-follow" }, h("h3", { id: "head-follow" }, "Follow a row"), followForm(name)),
   );
   return { state, facts: list, parts };
 }

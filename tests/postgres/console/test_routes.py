@@ -1,5 +1,6 @@
 """The routes of the console, by `sink-runner api` on real databases."""
 
+import httpx
 import pytest
 
 from ...support.console_process import CANARIES, MAPPINGS
@@ -65,12 +66,15 @@ def test_unknown_mapping_is_not_found(console):
     )
 
 
-def test_event_cannot_be_followed_without_kafka(console):
+def test_row_cannot_be_followed_without_kafka(console):
     answer = console.post("mappings/decisions/explain", key="observe", at="a:0:1")
     assert (answer.status_code, "Kafka" in answer.json()["detail"]) == (503, True)
-    refused = console.post("mappings/decisions/explain", key="observe", at="9812345670")
-    assert refused.status_code == 422
-    assert "9812345670" not in refused.text
+    for body in ({"at": "9812345670"}, {}, {"at": "a:0:1", "key": "9812345670"}):
+        headers = {"X-API-Key": console.keys["observe"]}
+        url = f"{console.url}/v1/mappings/decisions/explain"
+        refused = httpx.post(url, headers=headers, json=body)
+        assert refused.status_code == 422
+        assert "9812345670" not in refused.text
 
 
 def test_reconciliation_plan_names_rows_and_last_result(console):
