@@ -72,15 +72,18 @@ def _examine_group(group: CheckGroup, seconds: float) -> Examined:
 
 
 def _run(group: CheckGroup, outcome: Examined, answer: Callable[[_Answer], None]) -> None:
+    sound = True
     for check in group.checks:
         found: list[Finding] | None
         try:
             found = list(group.findings(check))
         except NotCheckedError:
             found = None
+        sound = sound and found == []
         answer((check, found))
-    with suppress(Exception):
-        outcome.version = group.version() if group.version else ""
+    if sound and group.version:  # or the request for it would fail, too
+        with suppress(Exception):
+            outcome.version = group.version()
     group.close()
     answer(("", None))
 

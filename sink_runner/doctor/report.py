@@ -36,7 +36,7 @@ def _paragraph(fault: Fault, check: str, mappings: Sequence[str]) -> Iterator[st
     yield f"  {fault.problem}"
     if fault.expected:
         yield f"  expected: {fault.expected}"
-    yield f"  causes: {_effect(fault)}"
+    yield f"  causes: {_effect(fault, mappings[0])}"
     yield f"  to do: {fault.remedy}"
 
 
@@ -76,7 +76,7 @@ def _record(finding: Finding) -> dict[str, Any]:
         "severity": _severity(fault),
         "problem": fault.problem,
         "expected": fault.expected or None,
-        "effect": _effect(fault),
+        "effect": _effect(fault, finding.mapping),
         "remedy": fault.remedy,
         "sql": fault.sql or None,
     }
@@ -91,11 +91,13 @@ def _severity(fault: Fault) -> str:
     return "refused" if fault.refused else "warning"
 
 
-def _effect(fault: Fault) -> str:
+def _effect(fault: Fault, mapping: str) -> str:
     """Return what a finding of this severity does to the mappings that it concerns."""
-    if fault.refused:
+    if not fault.refused:
+        return "batch runs do not start" if fault.refuses_batch else "no mapping stops for it"
+    if mapping:
         return "the mapping does not start, or pauses"
-    return "batch runs do not start" if fault.refuses_batch else "a warning: the mapping runs"
+    return "the mappings that need this do not start, or pause"
 
 
 def _count(number: int, what: str) -> list[str]:

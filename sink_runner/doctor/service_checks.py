@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from ..avro.schema_cache import SchemaCache
 from ..errors import RetriableError
 from ..kafka.broker_check import check_access, is_reachable
 from ..kafka.connection import KafkaConnection
+from ..kafka.log_ends import LogEnds
 from ..kafka.offset_queries import admin_client
 from ..masking.column_origins import read_known_origins
 from ..masking.lineage import undecided
@@ -21,6 +23,7 @@ from ..preflight.checklist import check_topic
 from ..schema_registry.client import RegistryClient
 from .check_group import CheckGroup
 from .deployment import Deployment
+from .versions import service_versions
 
 
 def kafka_group(deployment: Deployment) -> CheckGroup:
@@ -33,6 +36,7 @@ def kafka_group(deployment: Deployment) -> CheckGroup:
             "listeners": partial(check_listeners, deployment),
             "topic": partial(check_topics, deployment),
         },
+        version=partial(service_versions, deployment),
         start=f"start Kafka, or correct kafka.bootstrap ({bootstrap}) and the network in between",
         correct="correct [kafka]",
     )
@@ -75,7 +79,10 @@ def registry_group(deployment: Deployment) -> CheckGroup:
     url = deployment.config.registry.url
     return CheckGroup(
         name="registry",
-        checks={"registry": partial(check_registry, deployment)},
+        checks={
+            "registry": partial(check_registry, deployment),
+            "subjects": partial(check_subjects, deployment),
+        },
         start=f"start the schema registry, or correct registry.url ({url})",
         correct="correct [registry]",
     )
@@ -88,6 +95,36 @@ def check_registry(deployment: Deployment) -> Iterable[Fault]:
         client.ask("/subjects", seconds=deployment.seconds / 2)
         client.close()
     return ()
+
+
+def check_subjects(deployment: Deployment) -> Iterator[Finding]:
+    """Find topics with events whose schema the registry does not have."""
+    schemas = SchemaCache(deployment.config.registry)
+    topics = {name: one.source_table.topic for name, one in deployment.streaming.items()}
+    filled = read_filled(deployment.kafka, topics.values())
+    for name, topic in topics.items():
+        if topic in filled and schemas.latest(f"{topic}-value") is None:
+            fault = Fault(
+                f"topic {topic} has events, and the schema registry no subject {topic}-value: "
+                "none of them can be decoded",
+                "the registry that Debezium's converter writes to",
+                f"correct registry.url ({deployment.config.registry.url}), or the registry's URL "
+                "in Debezium's properties",
+            )
+            yield Finding(mapping=name, check="subjects", fault=fault)
+    schemas.close()
+
+
+def read_filled(connection: KafkaConnection, topics: Collection[str]) -> set[str]:
+    """Return the topics that have events."""
+    ends = LogEnds(connection)
+    try:
+        found = ends.bounds(topics)
+    finally:
+        ends.close()
+    return {
+        topic for topic, parts in found.items() if any(it.first < it.end for it in parts.values())
+    }
 
 
 def policies_group(deployment: Deployment) -> CheckGroup:

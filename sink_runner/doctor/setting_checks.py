@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
+
+from cryptography.x509 import load_pem_x509_certificates as load_certificates
 
 from ..health.client import read_states
 from ..model.findings import Fault
@@ -13,6 +16,8 @@ from .check_group import CheckGroup
 from .deployment import Deployment
 
 _HOURS = 24
+_DAY_SECONDS = 86_400
+_CERTIFICATE_DAYS = 14
 
 
 def settings_group(deployment: Deployment) -> CheckGroup:
@@ -91,6 +96,30 @@ def check_ports(deployment: Deployment) -> Iterator[Fault]:
         )
 
 
+def check_certificates(deployment: Deployment) -> Iterator[Fault]:
+    """Find certificates of this client that end soon: then every connection is refused."""
+    config = deployment.config
+    files = {
+        "kafka.security": config.kafka.security.certificate_file,
+        "registry": config.registry.certificate_file,
+        "policies": config.policies.certificate_file,
+    }
+    for section, file in files.items():
+        if file is None:
+            continue
+        ends = min(one.not_valid_after_utc for one in load_certificates(file.read_bytes()))
+        days = (ends - datetime.now(UTC)).total_seconds() / _DAY_SECONDS
+        if days < _CERTIFICATE_DAYS:
+            yield Fault(
+                f"{section}.certificate_file {file} is valid until {ends:%Y-%m-%d %H:%M} UTC: "
+                "after that the server refuses the runner",
+                f"a certificate for {_CERTIFICATE_DAYS} days or more",
+                f"renew it; openssl x509 -enddate -noout -in {file} prints its end. The runner "
+                "reads it again without a restart",
+                refused=days <= 0,
+            )
+
+
 def _is_free(host: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family)) as probe:
@@ -107,5 +136,6 @@ CHECKS: Mapping[str, Callable[[Deployment], Iterable[Fault]]] = {
     "mapping_names": check_mapping_names,
     "databases": check_databases,
     "ports": check_ports,
+    "certificates": check_certificates,
 }
 """In the order of the report."""

@@ -216,5 +216,6 @@ def deployed(tables, registry, capture, monkeypatch, tmp_path) -> Iterator[Site]
         registry.status, registry.schemas = 200, {}
         monkeypatch.setattr(service_checks, "check_access", lambda _connection: None)
         monkeypatch.setattr(service_checks, "read_brokers", lambda _connection: [])
+        monkeypatch.setattr(service_checks, "read_filled", lambda _connection, _topics: [])
         monkeypatch.setattr(checklist, "read_topic", lambda _connection, _name: made.topic)
         yield made

@@ -16,6 +16,7 @@ from sink_runner.kafka.topic_checks import TopicFacts
 from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.plugin import Column
 
+from ...support.certificates import Authority
 from .conftest import Site
 from .misconfigured_mappings import Row, migrate_target
 
@@ -99,6 +100,16 @@ def break_plugin(site: Site) -> None:
 def write_to_own_source(site: Site) -> None:
     databases = site.config.databases
     site.changes["databases"] = {**databases, "copy": databases["north"]}
+
+
+def use_a_short_certificate(site: Site) -> None:
+    folder = site.policies.parent
+    authority = Authority(folder)
+    certificate, key = authority.issue("sink")  # for a day
+    security = Security(
+        protocol="SSL", ca_file=authority.file, certificate_file=certificate, key_file=key
+    )
+    site.changes["kafka"] = Kafka(bootstrap="127.0.0.1:1", security=security)
 
 
 def occupy_port(site: Site) -> None:
@@ -251,6 +262,12 @@ SERVERS = {
         remedy="check registry.username and registry.password",
         breaks=refuse_registry_login,
     ),
+    "events-without-a-schema": Row(
+        check="registry/subjects",
+        problem="no subject north.",
+        remedy="correct registry.url",
+        breaks=patched(service_checks, "read_filled", lambda _connection, topics: {*topics}),
+    ),
     "missing-policies": Row(
         check="policies/policies",
         problem="cannot read",
@@ -294,6 +311,12 @@ SERVERS = {
         problem="dsn of [databases.copy] is that of [databases.north]",
         remedy="correct dsn in [databases.copy]",
         breaks=write_to_own_source,
+    ),
+    "certificate-of-a-day": Row(
+        check="settings/certificates",
+        problem="kafka.security.certificate_file",
+        remedy="renew it; openssl x509 -enddate",
+        breaks=use_a_short_certificate,
     ),
     "port-of-the-api": Row(
         check="settings/ports",

@@ -1,6 +1,11 @@
 """`sink-runner doctor` makes every check, whatever the others find."""
 
+from dataclasses import replace
+
 import pytest
+
+from sink_runner.doctor.check_group import CheckGroup
+from sink_runner.doctor.examination import examine
 
 pytestmark = pytest.mark.postgres
 
@@ -14,6 +19,23 @@ def test_sound_deployment_has_no_finding(deployed) -> None:
     outcomes = deployed.examine()
     assert problems(outcomes) == []
     assert [check for one in outcomes for check in one.not_checked] == []
+
+
+def test_slow_statement_ends_its_check_only(deployed) -> None:
+    deployment = replace(deployed.deployment, seconds=0.4)
+    sessions = deployment.sessions()
+    assert sessions.seconds < deployment.seconds
+
+    def query(sql: str) -> tuple[()]:
+        sessions.open(deployment.config.databases["north"].dsn).execute(sql.encode())
+        return ()
+
+    checks = {"slow": lambda: query("SELECT pg_sleep(9)"), "next": lambda: query("SELECT 1")}
+    group = CheckGroup(name="g", checks=checks, start="", correct="", close=sessions.close)
+    (outcome,) = examine([group], 20, print)
+    assert [one.check for one in outcome.findings] == ["slow"]
+    assert "QueryCanceled" in outcome.findings[0].fault.problem
+    assert outcome.passed == ["next"]
 
 
 def test_broker_that_is_down_hides_no_missing_grant(deployed, monkeypatch) -> None:

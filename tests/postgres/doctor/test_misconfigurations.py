@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from sink_stack import testing_postgres
-from sink_stack.testing_postgres import installed, running
+from sink_stack.testing_postgres import installed, pooling, running
 
 from sink_runner.doctor.examination import examine
 from sink_runner.doctor.groups import groups
@@ -72,6 +72,16 @@ def test_every_check_has_a_misconfiguration(deployed) -> None:
     }
     assert checks == {row.check for row in MATRIX.values()} | OWN_TESTS
     assert len(MATRIX) >= 30
+
+
+def test_pooler_of_transactions_is_found(postgres, deployed) -> None:
+    deployed.tables.create()
+    with pooling(postgres, "transaction") as through:
+        port = through(f":{postgres.port}/").strip(":/")
+        deployed.connect_differently("south", "dsn", port=port)
+        (fault,) = faults(deployed, "database/writer_login")
+    assert "session of role sink_writer" in fault.problem
+    assert "set pool_mode = session in the pooler" in fault.remedy
 
 
 # -- capture -----------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ import threading
 
 import pytest
 
-from sink_runner.doctor.check_group import CheckGroup
+from sink_runner.config.dsn import Dsn
+from sink_runner.doctor import check_group
+from sink_runner.doctor.check_group import CheckGroup, Sessions
 from sink_runner.doctor.examination import examine
 from sink_runner.errors import ConfigError, RetriableError
 from sink_runner.model.findings import Fault
@@ -23,6 +25,22 @@ def test_check_that_hangs_ends_its_group_only() -> None:
     assert "first did not end in 0.05 seconds" in slow.findings[0].fault.problem
     assert (slow.passed, slow.not_checked) == ([], ["second"])
     assert fast.findings[0].fault.sql == "GRANT USAGE ON SCHEMA s TO r"
+
+
+def test_unreachable_server_is_tried_once(monkeypatch) -> None:
+    attempts = []
+
+    def refuse(dsn, *_arguments):
+        attempts.append(dsn)
+        raise RetriableError("no answer")
+
+    monkeypatch.setattr(check_group, "connect", refuse)
+    dsn = Dsn.of("host=nowhere")
+    one = Sessions(1)
+    for sessions in (one, one, Sessions(1, one.failed)):
+        with pytest.raises(RetriableError):
+            sessions.open(dsn)
+    assert attempts == [dsn]
 
 
 def test_unexpected_error_hides_no_other_check() -> None:
