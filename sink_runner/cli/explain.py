@@ -7,9 +7,11 @@ from datetime import datetime
 
 import click
 
+from ..control.status import read_status
 from ..errors import ConfigError
 from ..inspection import tables
 from ..inspection.event import Place, explain_place
+from ..inspection.explanation import Decision, Reason
 from ..inspection.row import Limits, explain_key
 from ..inspection.service import DlqService
 from ..kafka.connection import KafkaConnection
@@ -98,6 +100,8 @@ def explain(
             assert at is not None
             with open_records(_kafka(service)) as records:
                 found = explain_place(service, plugin, at, records)
+            if found.decision is not None:
+                found.decision = _with_state(service, plugin, found.decision)
             print_record(found.record(), tables.explained_lines(found), as_json=as_json)
             return OK if found.good else FAILURE
         assert plugin.mapping is not None
@@ -105,8 +109,18 @@ def explain(
         limits = Limits(last=last, since=since)
         with open_records(_kafka(service)) if streams else nullcontext() as topic:
             row = explain_key(service, plugin, key, topic, limits)
+        row.decision = _with_state(service, plugin, row.decision)
         print_record(row.record(), tables.row_lines(row), as_json=as_json)
         return OK if row.decision.good else FAILURE
+
+
+def _with_state(service: DlqService, plugin: discovery.Plugin, decision: Decision) -> Decision:
+    """Add the state of the mapping to a decision that a running mapping would change."""
+    if decision.reason is not Reason.NOT_APPLIED:
+        return decision
+    (report,) = read_status(service.config, [plugin])
+    clause = report.clause
+    return decision._replace(sentence=f"{decision.sentence} {clause[0].upper()}{clause[1:]}.")
 
 
 def _kafka(service: DlqService) -> KafkaConnection:

@@ -114,9 +114,7 @@ def _print(
     if not found.reached:
         (report,) = read_status(config, [plugins[found.mapping]])
         state = report.state
-        reason = f" ({report.reason})" if report.reason else ""
-        way_out = f": {report.way_out}" if report.way_out else ""
-        text += f"; the mapping is {state}{reason}{way_out}"
+        text += f"; {report.clause}"
     if as_json:
         print(json.dumps({**found._asdict(), "state": state}), flush=True)
     else:

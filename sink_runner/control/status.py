@@ -69,6 +69,13 @@ class MappingReport:
     def needs_person(self) -> bool:
         return self.state not in _GOOD
 
+    @property
+    def clause(self) -> str:
+        """The state with its reason and its way out, as part of a sentence."""
+        reason = f" ({self.reason})" if self.reason else ""
+        way_out = f": {self.way_out}" if self.way_out else ""
+        return f"its state is {self.state}{reason}{way_out}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON: times as ISO 8601 in UTC."""
         found = asdict(self)

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
+
 from ..batch.snapshot import open_source
 from ..batch.source import Source
 from ..config.database import find_database
 from ..dlq.stored_dead_letters import Wanted, find
+from ..errors import ConfigError
 from ..loading import discovery
 from ..model.changes import Key
 from ..model.message import ROWS, Message
@@ -140,7 +143,7 @@ class SourceRow:
 
 
 def read_source(bench: DlqService, plugin: discovery.Plugin, key: str) -> SourceRow:
-    """Read the row with this key now.  Raises ConfigError for a key of other columns."""
+    """Read the row with this key now.  Raises ConfigError for a key of other columns or types."""
     mapping = plugin.mapping
     assert mapping is not None
     table = mapping.source_table
@@ -151,12 +154,22 @@ def read_source(bench: DlqService, plugin: discovery.Plugin, key: str) -> Source
             return SourceRow(key={})
         values = key_values(key, source.format.key)
         ((position,),) = connection.execute(_POSITION).fetchall()
-        lines = list(source.read_keys(connection, [values]))
+        lines = _read_key(source, connection, values)
     head = source.format.head(position, datetime.now(UTC).replace(tzinfo=None))
     return SourceRow(
         key=dict(zip(source.format.key, values, strict=True)),
         message=source.format.message(head, lines[0], 0) if lines else None,
     )
+
+
+def _read_key(source: Source, connection: Connection, values: Sequence[str]) -> list[bytes]:
+    try:
+        return list(source.read_keys(connection, [values]))
+    except psycopg.DataError:
+        names = ", ".join(source.format.key)
+        raise ConfigError(
+            f"the key is not a value of the types of {names} in {source.mapping.source}"
+        ) from None
 
 
 def _find_events(

@@ -171,3 +171,49 @@ def test_key_of_other_columns_is_refused(log: Log) -> None:
     assert log.harness.call("explain", "--key", "1")[0] == 2
     assert log.harness.call("explain", "people", "--key", "1", "--at", "a:0:1")[0] == 2
     assert log.harness.call("explain", "people")[0] == 2
+
+
+def test_state_of_mapping_explains_unapplied_event(log: Log) -> None:
+    capture(log, 1)
+    capture_later(log, 2)
+    assert "Its state is unknown (" in explain(log, "2")["sentence"]
+    log.execute(
+        "INSERT INTO sink.mapping_control (mapping, desired, reason, changed_by)"
+        " VALUES ('people', 'paused', 'maintenance', 'me')"
+    )
+    for found in (explain(log, "2"), log.explain(1)):
+        assert "maintenance" in found["sentence"]
+        assert "sink-runner resume people" in found["sentence"]
+
+
+DERIVED = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="{database}.public.person", target="{database}.public.profile", key=("id",),
+        conflict=source_wins(),
+        derived=Derived(key=("id",), group=("id",),
+            select="SELECT id, full_name, note || '!' AS note FROM {{candidates}}"),
+        columns=(
+            Column("id", type="integer"), Column("full_name", type="text"),
+            Column("note", type="varchar(30)"),
+        ),
+    )
+"""
+
+
+@pytest.mark.parametrize("declare", [DERIVED], indirect=True)
+def test_candidate_of_derived_row_is_explained(log: Log) -> None:
+    capture(log, 1)
+    found = explain(log, "1")
+    assert (found["reason"], found["newest_event"]["reason"]) == (Reason.PRESENT, Reason.PRESENT)
+    assert found["target"] == {"id": "1", "full_name": "***MASKED***", "note": "a"}
+
+
+def test_key_that_type_refuses_is_not_quoted(log: Log) -> None:
+    capture(log, 1)
+    code, out, err = log.harness.call("explain", "people", "--key", "9876543210x")
+    assert (code, "not a value of the types of id" in err) == (78, True)
+    assert "9876543210" not in out + err

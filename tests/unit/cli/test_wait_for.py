@@ -1,12 +1,12 @@
 """``sink-runner wait-for``: which mappings it waits for, its exit codes and its output."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sink_runner.cli import wait_for as command
+from sink_runner.control.status import MappingReport
 from sink_runner.reconcile.position_wait import Reached, format_lsn
 
 
@@ -17,7 +17,14 @@ def run(site: Any, configured: Any, call: Any, monkeypatch: pytest.MonkeyPatch) 
     site.mapping("two")
     site.nightly("batches")
     configured("one", "two", "batches")
-    state = SimpleNamespace(state="paused", reason="maintenance", way_out="sink-runner resume one")
+    state = MappingReport(
+        mapping="one",
+        source="north.public.one",
+        target="south.public.one",
+        state="paused",
+        reason="maintenance",
+        way_out="sink-runner resume one",
+    )
     monkeypatch.setattr(command, "read_status", lambda *_: [state])
     monkeypatch.setattr(command, "current_position", lambda *_: 7)
 
@@ -40,7 +47,7 @@ def test_timeout_names_state_and_way_out(run: Any) -> None:
     assert (code, found["reached"], found["unapplied"], found["state"]) == (3, False, 3, "paused")
     code, out, _ = run("one", "--now")
     assert " ".join(out.split()) == (
-        "one: not reached 0/7 within 2.0 s: 3 events are not applied; the mapping is paused "
+        "one: not reached 0/7 within 2.0 s: 3 events are not applied; its state is paused "
         "(maintenance): sink-runner resume one"
     )
 
