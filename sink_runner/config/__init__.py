@@ -32,6 +32,7 @@ from .sections import (
     Log,
     PluginSelection,
     Quality,
+    Reconcile,
     Retention,
     Scheduling,
     Schema,
@@ -71,6 +72,7 @@ class Config:
     log: Log = Log()
     quality: Quality = Quality()
     schedule: Scheduling = Scheduling()
+    reconcile: Reconcile = Reconcile()
     retention: Retention = Retention()
     telemetry: Telemetry = Telemetry()
     plugins: PluginSelection = PluginSelection()

@@ -194,6 +194,14 @@ class ReconcileSchedule:
 
 
 @section
+class Reconcile:
+    """How `sink-runner run` compares rows that it has written with the source again."""
+
+    sample_percent: Duration = 0.0
+    """Share of the written rows that are compared, in per cent; 0: none."""
+
+
+@section
 class Scheduling:
     """How `sink-runner schedule` starts batch runs: retries, limits, maintenance."""
 

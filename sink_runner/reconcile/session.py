@@ -101,8 +101,9 @@ def open_parts(
     *,
     stop: threading.Event,
     make_marker: MakeMarker = make_marker,
+    is_alone: bool = True,
 ) -> Iterator[Parts]:
-    """Connect one mapping, and lock out another reconciliation of it."""
+    """Connect one mapping, and lock out another reconciliation of it if it `is_alone`."""
     assert plugin.mapping is not None
     dsn = find_database(config.databases, plugin.mapping.target_table.database).dsn
     with (
@@ -111,7 +112,8 @@ def open_parts(
         closing(open_source(batch.source_dsn, plugin.name)) as reader,
         _open_target(batch, config, dsn) as target,
     ):
-        _lock(control, plugin.name)
+        if is_alone:
+            _lock(control, plugin.name)
         marker = make_marker(batch, config, (reader, control))
         parts = _build_parts(batch, config, options, (reader, target, control), marker)
         cipher = KeyCipher(f"sink.reconcile_digest/{plugin.name}", parts.store.key_encryptor)

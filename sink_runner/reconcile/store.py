@@ -140,6 +140,18 @@ class ReconcileStore:
     def begin(self, mode: str, columns: int, snapshot: Snapshot) -> int:
         """Store a new run; an interrupted one can no longer be resumed."""
         self._connection.execute(_SUPERSEDE, (self._mapping,))
+        return self._insert(mode, columns, snapshot)
+
+    def record(
+        self, report: Report, columns: int, snapshot: Snapshot, found: Sequence[Suspect]
+    ) -> None:
+        """Store a run that has ended, with its findings; an interrupted one stays resumable."""
+        with self._connection.transaction():
+            run = self._insert(report.mode, columns, snapshot)
+            self.add_found(run, found, repaired=False)
+            self.finish(run, report)
+
+    def _insert(self, mode: str, columns: int, snapshot: Snapshot) -> int:
         at = snapshot.at.replace(tzinfo=UTC)
         parameters = (self._mapping, mode, columns, snapshot.cluster, snapshot.seen_before, at)
         row = self._connection.execute(_BEGIN, parameters).fetchone()

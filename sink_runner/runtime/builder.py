@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -38,6 +39,7 @@ from ..postgres.migrations import migrate_database
 from ..preflight.checklist import check_mapping, check_topic, log_warnings
 from ..preflight.source_cluster import ClusterWatch
 from ..preflight.source_watch import SourceWatch
+from ..reconcile.samples import SampleQueue
 from ..retry import RetryPolicy
 from ..schema_check.factory import watch as schema_watch
 from ..schema_check.schema_watch import SchemaWatch
@@ -46,7 +48,7 @@ from ..writer.budget import Budget
 from ..writer.echo_guard import EchoGuard
 from ..writer.offsets import Offsets
 from .control_link import WantedOf, runner_name
-from .reporter import Observers
+from .reporter import BatchTraces, Observers
 from .worker import Worker
 from .worker_settings import WorkerSettings
 
@@ -69,6 +71,8 @@ class RuntimeContext:
     wanted_of: WantedOf = lambda _mapping: Wanted()
     """Returns what operators want of a mapping."""
     traces: Traces | None = None
+    samples: SampleQueue | None = None
+    """The rows that are compared after they were written."""
 
     def source(self, mapping: TableMapping) -> Database:
         return find_database(self.config.databases, mapping.source_table.database)
@@ -118,8 +122,19 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
         stop=context.stop,
         watches=(clusters, source_watch),
         wanted=partial(context.wanted_of, plugin.name),
-        observers=Observers(lineage, traces),
+        observers=_make_observers(plugin.name, context, lineage, traces),
     )
+
+
+def _make_observers(
+    name: str,
+    context: RuntimeContext,
+    lineage: AbstractContextManager[object],
+    traces: BatchTraces | None,
+) -> Observers:
+    if context.samples is None:
+        return Observers(lineage, traces)
+    return Observers(lineage, traces, partial(context.samples.offer, name))
 
 
 # -- checks ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
@@ -40,6 +40,8 @@ class Observers(NamedTuple):
     lineage: AbstractContextManager[object] = nullcontext()
     """Entered for as long as the worker works."""
     traces: BatchTraces | None = None
+    sample: Callable[[Batch], object] = lambda _batch: None
+    """Takes a sample of each committed batch; must not wait."""
 
 
 NO_OBSERVERS = Observers()
@@ -58,7 +60,7 @@ class Reporter:
         self._pipeline = pipeline
         self._health = health
         self._log = log
-        self.lineage, self._traces = observers
+        self.lineage, self._traces, self._sample = observers
         self._write_started = 0.0
         self._polled_at = 0.0
         self._fetch_seconds: dict[str, float] = {}
@@ -118,6 +120,7 @@ class Reporter:
         self._health.time_steps(batch.seconds)
         self._health.time_events(batch)
         self._report(batch)
+        self._sample(batch)
         if self._traces:
             self._traces.end(batch, self._write_started, counts)
 

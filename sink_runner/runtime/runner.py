@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -21,6 +21,8 @@ from ..masking.ranger.renewal import watch_policies
 from ..model.status import Health
 from ..openlineage.client import sending
 from ..plugin import TableMapping
+from ..reconcile.samples import SECONDS as SAMPLE_SECONDS
+from ..reconcile.samples import SampleComparison, SampleQueue
 from ..retention.daily import purging
 from ..retry import Retrier
 from ..signals import stopped_by_signals
@@ -69,6 +71,7 @@ def run(
         sending(config.lineage) as lineage,
         linked(config, _streaming_plugins(selected), health) as wanted_of,
         sending_traces(config.telemetry) as traces,
+        comparing_samples(config, selected, stop) as samples,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
@@ -81,6 +84,7 @@ def run(
             lineage=lineage,
             wanted_of=wanted_of,
             traces=traces,
+            samples=samples,
         )
         _report_quarantined(quarantined or {}, health)
         threads = _make_threads(context, strict=strict)
@@ -89,6 +93,21 @@ def run(
         _wait(threads, stop)
         _finish(threads, config.shutdown_seconds)
     return 1 if quarantined or any(thread.failed for thread in threads) else 0
+
+
+@contextmanager
+def comparing_samples(
+    config: Config, plugins: Sequence[discovery.Plugin], stop: threading.Event
+) -> Iterator[SampleQueue | None]:
+    """Compare a sample of the written rows during the block, if the settings ask for it."""
+    percent = config.reconcile.sample_percent
+    if not percent:
+        yield None
+        return
+    queue = SampleQueue(percent)
+    comparison = SampleComparison(queue, plugins, config, stop=stop)
+    with repeating("samples", comparison.compare, SAMPLE_SECONDS):
+        yield queue
 
 
 def _database_metrics(

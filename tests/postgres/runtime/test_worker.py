@@ -212,3 +212,12 @@ def test_lineage_sees_why_a_worker_ends(harness: Any) -> None:
     with harness.run(worker, stop) as running:
         running.join(20)
     assert observed.events == ["entered", RuntimeError]
+
+
+def test_committed_batch_is_sampled(harness: Any) -> None:
+    sampled: list[int] = []
+    observers = Observers(sample=lambda batch: sampled.append(len(batch.changes)))
+    with harness.running(observers=observers):
+        harness.broker.send(0, 0)
+        harness.wait_for([0])
+    assert sum(sampled) == 1
