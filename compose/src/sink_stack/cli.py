@@ -263,6 +263,7 @@ def _init() -> None:
 @program.command("topics")
 @click.option(
     "--override",
+    metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File of the form of compose/topics.toml, whose values replace those of that file.",
 )
