@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from .reader import Secret, hint, section
+from .reader import Minimum, Secret, hint, section
 from .tls import TLS_KEYS, Tls, url_faults
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -17,8 +17,8 @@ _SASL_KEYS = ("mechanism", "username", "password", "oauth")
 # Options that the runner relies on or sets from kafka.security: the settings must not replace
 # them.  The last ones of kafka-python are objects, which TOML cannot express.
 _OWN_PYTHON = """
-bootstrap_servers client_id group_id enable_auto_commit auto_offset_reset isolation_level
-allow_auto_create_topics max_poll_records acks enable_idempotence transactional_id
+bootstrap_servers client_id group_id group_instance_id enable_auto_commit auto_offset_reset
+isolation_level allow_auto_create_topics max_poll_records acks enable_idempotence transactional_id
 security_protocol ssl_context ssl_check_hostname ssl_cafile ssl_certfile ssl_keyfile ssl_password
 sasl_mechanism sasl_plain_username sasl_plain_password sasl_oauth_token_provider
 key_serializer value_serializer key_deserializer value_deserializer partitioner
@@ -26,7 +26,8 @@ partition_assignment_strategy default_offset_commit_callback metric_reporters se
 socket_options kafka_client
 """
 _OWN_LIBRDKAFKA = """
-bootstrap.servers metadata.broker.list client.id group.id enable.auto.commit
+bootstrap.servers metadata.broker.list client.id group.id group.instance.id group.protocol
+partition.assignment.strategy enable.auto.commit
 enable.auto.offset.store auto.offset.reset isolation.level allow.auto.create.topics
 enable.partition.eof security.protocol sasl.mechanism sasl.mechanisms sasl.username sasl.password
 ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.location
@@ -128,6 +129,28 @@ class Security(Tls):
 
 
 @section
+class Membership:
+    """How the runners of a mapping share its partitions, as members of a consumer group."""
+
+    session_seconds: Annotated[float, Minimum(0.1)] = 6.0
+    """How long after its last heartbeat a runner keeps its partitions: the time until another
+    one takes over from a runner that was killed. Brokers refuse less than their
+    group.min.session.timeout.ms, 6 s unless it is changed."""
+    instance_id: str = ""
+    """Kafka's group.instance.id, another one for each runner: a runner that is restarted within
+    session_seconds gets its own partitions back, and meanwhile no other runner reads them. Empty:
+    a runner that ends hands over its partitions at once."""
+    assignment: Literal["cooperative", "eager"] = "cooperative"
+    """Which partitions pause when a runner joins or leaves: "cooperative" those that get another
+    owner, "eager" all of the mapping. All runners need the same."""
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often a member learns that others have joined or left."""
+        return min(0.5, self.session_seconds / 4)
+
+
+@section
 class Kafka:
     """The brokers of the change events, and the client that reads them."""
 
@@ -136,6 +159,7 @@ class Kafka:
     client: Literal["auto", "kafka-python", "librdkafka"] = "auto"
     """The client library; "auto" is "librdkafka", the faster one, where that extra is installed."""
     security: Security = Security()
+    membership: Membership = Membership()
     options: Options = field(default_factory=dict, repr=False)
     """Options of the clients, by their own names, in [kafka.options.kafka-python] and
     [kafka.options.librdkafka]; they replace the runner's numbers, but not what it relies on."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from kafka.errors import (
     AuthorizationError,
+    BrokerResponseError,
     KafkaError,
     SaslAuthenticationFailedError,
     UnsupportedSaslMechanismError,
@@ -32,6 +33,20 @@ _ADVICE: Mapping[Refusal, str] = {
     "no TLS": "check kafka.security.protocol and kafka.bootstrap",
     "TLS": "set kafka.security.protocol to SSL or SASL_SSL",
 }
+MEMBERSHIP_ERRORS: Mapping[str, str] = {
+    "INVALID_SESSION_TIMEOUT": (
+        "kafka.membership.session_seconds is less than the brokers' group.min.session.timeout.ms, "
+        "or more than their group.max.session.timeout.ms: change one of them"
+    ),
+    "FENCED_INSTANCE_ID": (
+        "another runner has the same kafka.membership.instance_id: each needs its own"
+    ),
+    "INCONSISTENT_GROUP_PROTOCOL": (
+        "other runners of this mapping have another kafka.membership.assignment: set the same "
+        "value, and stop those runners before this one starts"
+    ),
+}
+"""Why the coordinator of a group refuses a member, by Kafka's names of the errors."""
 
 
 def client_error(connection: KafkaConnection, fault: KafkaError) -> SinkError:
@@ -40,7 +55,14 @@ def client_error(connection: KafkaConnection, fault: KafkaError) -> SinkError:
         return login_error(connection)
     if isinstance(fault, AuthorizationError):
         return acl_error(connection, type(fault).__name__)
+    if isinstance(fault, BrokerResponseError) and fault.message in MEMBERSHIP_ERRORS:
+        return membership_error(connection, fault.message)
     return outage_error(connection, type(fault).__name__)
+
+
+def membership_error(connection: KafkaConnection, name: str) -> AccessError:
+    """Return the error for a member that the group's coordinator refuses."""
+    return AccessError(f"Kafka at {connection.bootstrap}: {MEMBERSHIP_ERRORS[name]}")
 
 
 def outage_error(connection: KafkaConnection, name: str) -> SinkError:

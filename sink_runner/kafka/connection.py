@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 
-from ..config.kafka import Kafka, Options, Security
+from ..config.kafka import Kafka, Membership, Options, Security
 from ..config.reader import Secret
 from ..errors import ConfigError
 from .oauth import TokenSource, token_source
@@ -19,6 +21,7 @@ from .oauth import TokenSource, token_source
 T = TypeVar("T")
 
 _CLIENTS = {"consumer": KafkaConsumer, "producer": KafkaProducer, "admin": KafkaAdminClient}
+_ASSIGNORS = {"cooperative": CooperativeStickyAssignor, "eager": RangePartitionAssignor}
 _DEFAULT_PORT = 9092
 _RETRY_SECONDS = 30.0
 
@@ -39,11 +42,12 @@ class KafkaConnection:
     bootstrap: str
     security: Security = field(default_factory=Security)
     options: Options = field(default_factory=dict, repr=False)
+    membership: Membership = field(default_factory=Membership)
 
     @classmethod
     def of(cls, settings: Kafka) -> KafkaConnection:
         """Return the connection that ``[kafka]`` of the configuration describes."""
-        return cls(settings.bootstrap, settings.security, settings.options)
+        return cls(settings.bootstrap, settings.security, settings.options, settings.membership)
 
     def brokers(self) -> Iterator[tuple[str, int]]:
         """Yield host and port of each bootstrap broker."""
@@ -55,15 +59,27 @@ class KafkaConnection:
     ) -> dict[str, Any]:
         """Return the arguments of a client: `settings`, the user's options over them, security.
 
+        With `group_id` among the settings, those of the group's member are added.
+
         Secrets are read again at each call; raises ConfigError where one cannot be read.
         """
         known = _CLIENTS[client].DEFAULT_CONFIG
         options = self.options.get("kafka-python", {})
         return {
             "bootstrap_servers": self.bootstrap,
+            **(self._membership_of_python() if "group_id" in settings else {}),
             **settings,
             **{name: value for name, value in options.items() if name in known},
             **self._security_of_python(),
+        }
+
+    def _membership_of_python(self) -> dict[str, Any]:
+        membership = self.membership
+        return {
+            "session_timeout_ms": round(membership.session_seconds * 1000),
+            "heartbeat_interval_ms": round(membership.heartbeat_seconds * 1000),
+            "group_instance_id": membership.instance_id or None,
+            "partition_assignment_strategy": [_ASSIGNORS[membership.assignment]],
         }
 
     def _security_of_python(self) -> dict[str, Any]:
@@ -96,15 +112,30 @@ class KafkaConnection:
     ) -> dict[str, Any]:
         """Return librdkafka's properties: `settings`, the user's options over them, security.
 
+        With `group.id` among the settings, those of the group's member are added.
+
         Secrets are read again at each call; raises ConfigError where one cannot be read.  `report`
         gets the later failures to renew a token, since librdkafka's callbacks must not raise.
         """
         return {
             "bootstrap.servers": self.bootstrap,
+            **(self._membership_of_librdkafka() if "group.id" in settings else {}),
             **settings,
             **self.options.get("librdkafka", {}),
             **self._security_of_librdkafka(report),
         }
+
+    def _membership_of_librdkafka(self) -> dict[str, Any]:
+        membership = self.membership
+        found: dict[str, Any] = {
+            "session.timeout.ms": round(membership.session_seconds * 1000),
+            "heartbeat.interval.ms": round(membership.heartbeat_seconds * 1000),
+            # Members of both clients need one name of it.
+            "partition.assignment.strategy": _ASSIGNORS[membership.assignment].name,
+        }
+        if membership.instance_id:
+            found["group.instance.id"] = membership.instance_id
+        return found
 
     def _security_of_librdkafka(self, report: Callable[[Exception], None]) -> dict[str, Any]:
         security = self._checked()

@@ -28,8 +28,6 @@ _SETTINGS: Mapping[str, Any] = {
     "fetch_max_bytes": FETCHED_BYTES,
     # A poll returns the records of one fetch of one partition: as many as a whole batch.
     "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,
-    "session_timeout_ms": 6_000,  # the minimum of brokers: another runner takes over after it
-    "heartbeat_interval_ms": 1_500,
     "metrics_enabled": False,
 }
 

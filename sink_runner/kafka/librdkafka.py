@@ -22,7 +22,13 @@ from confluent_kafka import (
 
 from ..errors import AccessError, ConfigError, SinkError
 from ..model.message import NO_LEADER_EPOCH, Message
-from .broker_check import acl_error, login_error, outage_error
+from .broker_check import (
+    MEMBERSHIP_ERRORS,
+    acl_error,
+    login_error,
+    membership_error,
+    outage_error,
+)
 from .connection import KafkaConnection
 from .feed import PING_SECONDS, Bounds
 from .record_size import (
@@ -39,8 +45,6 @@ _SETTINGS: Mapping[str, Any] = {
     "enable.auto.offset.store": False,
     # Only decides until the worker has sought.
     "auto.offset.reset": "earliest",
-    "session.timeout.ms": 6_000,  # the minimum of brokers: another runner takes over after it
-    "heartbeat.interval.ms": 1_500,
     "queued.max.messages.kbytes": QUEUED_BYTES // 1024,
     "max.partition.fetch.bytes": PARTITION_FETCH_BYTES,
     "fetch.max.bytes": FETCHED_BYTES,
@@ -58,6 +62,7 @@ _NOT_READ_YET = "_STATE"
 
 
 _LOGIN_REFUSED = "_AUTHENTICATION"
+_ONLY_FATAL_ERROR = "_FATAL"  # of a consumer
 _CALLBACK_ONLY = frozenset({_LOGIN_REFUSED, "_SSL"})
 """Errors that librdkafka reports only to its callback, and then retries for ever."""
 _PROPERTY = re.compile(r'property: "([^"]+)"|property "([^"]+)"')
@@ -68,8 +73,12 @@ def _failure(connection: KafkaConnection, error: KafkaError) -> SinkError:
     name = error.name()
     if name == _LOGIN_REFUSED:
         return login_error(connection)
+    if name == _ONLY_FATAL_ERROR:
+        name = "FENCED_INSTANCE_ID"
     if name.endswith("AUTHORIZATION_FAILED"):
         return acl_error(connection, name)
+    if name in MEMBERSHIP_ERRORS:
+        return membership_error(connection, name)
     return outage_error(connection, name)
 
 

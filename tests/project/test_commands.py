@@ -27,7 +27,7 @@ ACTING = {
     *("sink-stack up", "sink-stack airflow", "sink-stack down", "sink-stack logs"),
     *("sink-stack stop", "sink-stack start", "sink-stack restart", "sink-stack psql"),
     *("sink-stack backup", "sink-stack restore", "sink-stack clean", "sink-stack init"),
-    *("sink-stack debezium", "sink-stack monitoring"),
+    *("sink-stack debezium", "sink-stack monitoring", "sink-stack topics"),
 }
 WITHOUT_A_STACK = (
     "sink-runner plugins",

@@ -3,6 +3,7 @@
 The oracle computes the expected rows from the recorded history of the sources.
 """
 
+import os
 import random
 import subprocess
 import time
@@ -14,7 +15,7 @@ from importlib.metadata import version
 import pytest
 from sink_stack.stack import sink_runner
 
-from . import demo_deployment, load
+from . import demo_deployment, load, takeover
 from . import next_version as next_program
 from .deployment import describe_differences, wait_until
 
@@ -30,14 +31,7 @@ FAILED = 1  # the exit code of a runner whose mappings have all stopped
 # Longer than the session timeout, after which Kafka reassigns a dead runner's partitions.
 TAKEOVER_SECONDS = 90
 # Shorter than the runner's own timeout of 6 s, which 13 kills would wait for.
-SHORT_SESSION_TIMEOUTS = """
-[kafka.options.librdkafka]
-"session.timeout.ms" = 2000
-"heartbeat.interval.ms" = 500
-[kafka.options.kafka-python]
-session_timeout_ms = 2000
-heartbeat_interval_ms = 500
-"""
+SESSION_SECONDS = os.environ.get("SINK_SESSION_SECONDS", "2")
 FAMILIES = 50
 
 
@@ -52,6 +46,13 @@ def deployment(stack, tmp_path_factory):
             differences = deployment.settle(SETTLE_SECONDS)
         assert not differences, describe_differences(differences)
         yield deployment
+
+
+@pytest.fixture(scope="module")
+def short_sessions(deployment):
+    """The same deployment, whose runners soon lose their partitions without a heartbeat."""
+    variables = {**deployment.environment, "SINK_SESSION_SECONDS": SESSION_SECONDS}
+    return replace(deployment, environment=variables)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,8 @@ def no_failed_events(deployment):
     assert deployment.logged_numbers() == 0
 
 
-def test_twenty_kills_under_load_leave_expected_rows(deployment):
+def test_twenty_kills_under_load_leave_expected_rows(deployment, short_sessions):
     rng = random.Random(20)
-    config = demo_deployment.write_config(
-        deployment.root, deployment.log.parent, last=SHORT_SESSION_TIMEOUTS
-    )
-    short_sessions = replace(
-        deployment, environment={**deployment.environment, "SINK_CONFIG": str(config)}
-    )
     progress, events_by_life = deployment.progress(), []
     with load.run_in_background(*deployment.dsns, seed=1, rate=RATE) as running_load:
         for life in range(KILLS):
@@ -104,21 +99,19 @@ def test_twenty_kills_under_load_leave_expected_rows(deployment):
     assert not differences, describe_differences(differences)
 
 
-def test_second_runner_takes_over_when_first_is_killed(deployment):
-    with load.run_in_background(*deployment.dsns, seed=3, rate=RATE), deployment.runner() as first:
-        before = deployment.progress()
-        assert wait_until(lambda: deployment.progress() > before, TAKEOVER_SECONDS)
-        with deployment.runner() as second:
-            wait_for_progress(deployment, first, second)
-            assert first.running
-            assert second.running
-            first.kill()
-            reached = deployment.stored_offsets()
-            assert wait_until(
-                lambda: all_advanced(reached, deployment.stored_offsets()), TAKEOVER_SECONDS
-            )
-            assert second.running
-    with deployment.runner():
+def test_joining_and_leaving_runners_leave_expected_rows(deployment, short_sessions):
+    """Three runners under load: one is killed, another stopped, and new ones join."""
+    with takeover.run_members(short_sessions, 3) as members:
+        with load.run_in_background(*deployment.dsns, seed=3, rate=RATE):
+            for _ in range(takeover.rounds()):
+                members.kill()
+                reached = deployment.stored_offsets()
+                members.join()
+                members.terminate()
+                assert wait_until(partial(all_have_advanced, deployment, reached), TAKEOVER_SECONDS)
+                if takeover.rounds() > 1:
+                    members.join()
+        print(members.report())
         differences = deployment.settle(SETTLE_SECONDS)
     assert not differences, describe_differences(differences)
 
@@ -168,5 +161,6 @@ def has_advanced(deployment, runner, first) -> bool:
     return any(offset > first.setdefault(partition, offset) for partition, offset in owned.items())
 
 
-def all_advanced(before, after) -> bool:
+def all_have_advanced(deployment, before) -> bool:
+    after = deployment.stored_offsets()
     return all(after[partition] > offset for partition, offset in before.items())

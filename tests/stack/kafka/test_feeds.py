@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -9,6 +10,8 @@ from kafka import KafkaAdminClient, KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
+from sink_runner.config.kafka import Membership
+from sink_runner.errors import AccessError
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Bounds, Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
@@ -48,10 +51,9 @@ def topic(stack: StackUnderTest) -> Iterator[str]:
 def make(client: Make, stack: StackUnderTest, topic: str) -> Iterator[Make]:
     feeds: list[Feed] = []
 
-    def make_feed(max_records: int = 1000) -> Feed:
-        feeds.append(
-            client(KafkaConnection(stack.kafka), f"group.{topic}", topic, max_records=max_records)
-        )
+    def make_feed(max_records: int = 1000, **membership: Any) -> Feed:
+        connection = KafkaConnection(stack.kafka, membership=Membership(**membership))
+        feeds.append(client(connection, f"group.{topic}", topic, max_records=max_records))
         return feeds[-1]
 
     yield make_feed
@@ -143,6 +145,45 @@ def test_second_member_takes_over_when_first_leaves(make: Make) -> None:
     assert wait_for_assignment(second).assignment() == {0}
     second.seek(0, COUNT - 1)
     assert read(second, 1)[0].offset == COUNT - 1
+
+
+def test_restarted_instance_gets_its_partition_back(make: Make) -> None:
+    first = wait_for_assignment(make(instance_id="one"))
+    other = make(instance_id="two")
+    first.close()
+    again = make(instance_id="one")
+    deadline = time.monotonic() + 30
+    while not again.assignment():
+        assert time.monotonic() < deadline
+        again.poll(0.05)
+        other.poll(0.05)
+        assert other.assignment() == set()
+
+
+@pytest.mark.parametrize(
+    ("known", "refused", "message"),
+    [
+        ({}, {"session_seconds": 0.5}, "less than the brokers' group.min.session"),
+        ({}, {"assignment": "eager"}, "other runners of this mapping have another"),
+        ({"instance_id": "one"}, {"instance_id": "one"}, "another runner has the same"),
+    ],
+)
+def test_refused_membership_is_explained(
+    make: Make, known: dict[str, Any], refused: dict[str, Any], message: str
+) -> None:
+    first = wait_for_assignment(make(**known))
+    second = make(**refused)
+    with pytest.raises(AccessError, match=message):
+        poll_in_turn(first, second, seconds=30)
+
+
+def poll_in_turn(*feeds: Feed, seconds: float) -> None:
+    """Poll and commit as workers do."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for feed in feeds:
+            feed.poll(0.1)
+            feed.mirror(dict.fromkeys(feed.assignment(), 0))
 
 
 def test_mirrored_offset_does_not_move_position(make: Make) -> None:

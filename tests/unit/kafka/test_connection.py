@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import KafkaTimeoutError
 
 from sink_runner.config import Kafka
-from sink_runner.config.kafka import OAuth
+from sink_runner.config.kafka import Membership, OAuth
 from sink_runner.config.reader import Secret, SettingsReader
 from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
@@ -240,3 +241,31 @@ def test_token_is_renewed_before_it_expires() -> None:
     assert source.token() == "token-1"
     source.forget()
     assert source.token() == "token-2"
+
+
+def test_membership_has_same_meaning_for_both_clients() -> None:
+    membership = Membership(session_seconds=3, instance_id="one", assignment="eager")
+    connection = KafkaConnection("b", membership=membership)
+    python = connection.for_kafka_python("consumer", {"group_id": "g"})
+    assert python.pop("partition_assignment_strategy") == [RangePartitionAssignor]
+    assert python == {
+        "bootstrap_servers": "b",
+        "group_id": "g",
+        "session_timeout_ms": 3000,
+        "heartbeat_interval_ms": 500,
+        "group_instance_id": "one",
+    }
+    assert connection.for_librdkafka({"group.id": "g"}) == {
+        "bootstrap.servers": "b",
+        "security.protocol": "plaintext",
+        "group.id": "g",
+        "session.timeout.ms": 3000,
+        "heartbeat.interval.ms": 500,
+        "group.instance.id": "one",
+        "partition.assignment.strategy": "range",
+    }
+
+
+def test_consumer_without_group_has_no_membership() -> None:
+    settings = KafkaConnection("b").for_kafka_python("consumer", {"enable_auto_commit": False})
+    assert settings.keys() == {"bootstrap_servers", "enable_auto_commit"}
