@@ -22,6 +22,8 @@ _INSERT = """INSERT INTO golden_records (full_name, district_id)
 SELECT 'Drill', %s FROM generate_series(1, %s)"""
 _INSERT_OTHER = """INSERT INTO documents (document_type, file_path, file_size)
 SELECT 'INCOME', '/drill', 999 FROM generate_series(1, %s)"""
+_INSERT_SCHEME = """INSERT INTO scheme_master (scheme_code, scheme_name, category)
+VALUES ('DRILL', 'Drill', 'UNKNOWN')"""
 _INSERT_ALERTS = """INSERT INTO alerts.ml_alert_outbox
   (alert_id, family_id, alert_type, severity, message)
 SELECT gen_random_uuid(), %s, 'DRILL', 'LOW', 'drill' FROM generate_series(1, 10001)"""
@@ -82,6 +84,16 @@ def refer_to_unknown_family(site: Site) -> Iterator[Repeat]:
 
 
 @contextmanager
+def reject_rows_of_batch(site: Site) -> Iterator[Repeat]:
+    """Let a quality rule refuse a row of a mapping that only batch runs write."""
+    site.warehouse.execute(_INSERT_SCHEME)
+    site.run("batch", "schemes", "--tolerate", "1")
+    yield once
+    site.warehouse.execute("DELETE FROM scheme_master WHERE scheme_code = 'DRILL'")
+    site.run("dlq", "discard", "--mapping", "schemes", "--yes", "--reason", "drill")
+
+
+@contextmanager
 def delete_topic(site: Site) -> Iterator[Repeat]:
     with topics.admin(site.stack.kafka) as admin:
         admin.delete_topics([_TOPIC])
@@ -91,7 +103,11 @@ def delete_topic(site: Site) -> Iterator[Repeat]:
 
 
 DEAD_LETTER_CONDITIONS = (
-    Condition(alert="SinkDeadLetters", text="the target refuses a row", cause=reject_rows),
+    Condition(
+        alert="SinkDeadLetters",
+        text="a batch run reads a row that breaks a quality rule",
+        cause=reject_rows_of_batch,
+    ),
     Condition(
         alert="SinkDeadLetterQueueLarge",
         text="two targets refuse 600 rows each",

@@ -49,6 +49,11 @@ def _slow_share(share: float) -> Series:
     }
 
 
+def _dead_letters(mapping: str, error: str, status: str, instance: str = "a") -> str:
+    labels = f'mapping="{mapping}",error_class="{error}",status="{status}",instance="{instance}"'
+    return f"sink_dead_letters_by_class{{{labels}}}"
+
+
 _GIBIBYTE = 1024**3
 _HELD = 'sink_replication_slot_wal_held_bytes{database="d",slot="s"}'
 _FAILURES = 'sink_schedule_failures{mapping="one",mode="full"}'
@@ -76,18 +81,19 @@ CASES = {
         quiet={'sink_mapping_quarantined{mapping="one"}': "0 1 0x4"},
         after="5m",
     ),
-    "SinkDeadLetters": _gauge('sink_dead_letters{mapping="one",status="open"}', 1, 0),
+    "SinkDeadLetters": _gauge(_dead_letters("one", "A", "open"), 1, 0),
     "SinkDeadLetterQueueLarge": Case(
-        firing={'sink_dead_letters{mapping="one",status="open",instance="a"}': "501x5"},
-        quiet={'sink_dead_letters{mapping="one",status="open",instance="a"}': "500x5"},
-        # A second runner exports the same number for the same mapping: it counts once.
+        firing={_dead_letters("one", "A", "open"): "401x5"},
+        quiet={_dead_letters("one", "A", "open"): "400x5"},
+        # A second runner exports the same number: it counts once.
         common={
-            'sink_dead_letters{mapping="one",status="open",instance="b"}': "500x5",
-            'sink_dead_letters{mapping="two",status="open",instance="a"}': "500x5",
+            _dead_letters("one", "A", "open", instance="b"): "400x5",
+            _dead_letters("one", "B", "open"): "100x5",
+            _dead_letters("two", "A", "open"): "500x5",
         },
         after="5m",
     ),
-    "SinkManyWaiting": _gauge('sink_dead_letters{mapping="one",status="parked"}', 10001, 10000),
+    "SinkManyWaiting": _gauge(_dead_letters("one", "A", "parked"), 10001, 10000),
     "SinkBudgetNearlySpent": _gauge('sink_failure_budget_left{mapping="one"}', 99, 100),
     "SinkDeadLettersUnpublished": _gauge('sink_dead_letters_unpublished{database="d"}', 1, 0),
     "SinkLate": _gauge('sink_lag_seconds{mapping="one"}', 61, 60),
