@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from ..config import Config, ConfigFile
 from ..control import target
 from ..control.plan import Plan
 from ..control.target import Target
-from ..loading.discovery import Plugin
+from ..loading.discovery import Plugin, streaming
 from .arguments import confirmed, flag
 from .command import FAILURE, OK
 from .configuration import chosen_mappings, read_plugins
@@ -36,6 +38,15 @@ def carry_out(plan: Plan, name: str, user: str, *, dry_run: bool, yes: bool) -> 
         return FAILURE
     print(f"{name}: {plan.apply(user)}")
     return OK
+
+
+def streaming_targets(config: Config, plugins: Mapping[str, Plugin]) -> list[Target]:
+    """Return one mapping that a runner applies events to, for each target database."""
+    found = {
+        mapping.target_table.database: Target(name, mapping, config)
+        for name, mapping in streaming(plugins.values()).items()
+    }
+    return [*found.values()]
 
 
 def chosen_targets(file: ConfigFile, name: str | None, *, every: bool) -> list[Target]:

@@ -40,6 +40,7 @@ COMMANDS = {
     "status": "Show the state of each mapping, and what to do about it.",
     "pause": "Stop writing a mapping until you resume it.",
     "resume": "Go on with a paused mapping.",
+    "reload": "Restart the runners one after the other.",
     "resync": "Make a target equal to its source, after everything was checked.",
     "replay": "Apply events of a mapping again, from a time or an offset.",
     "batch": "Copy a source table to its target: all rows or the changed ones.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 from .. import log
@@ -62,7 +65,11 @@ def run(*, strict: bool, check: bool) -> int:
             print(f"quarantined: {fault}")
         return OK
     log.configure(config.log)
-    return runner.run(config, selection.usable, selection.quarantined, strict=strict)
+    code = runner.run(config, selection.usable, selection.quarantined, strict=strict)
+    if code == runner.RESTART:
+        sys.stdout.flush()
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this process, once more
+    return code
 
 
 def _check_any_runs(selection: Selection) -> None:

@@ -23,6 +23,7 @@ from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..control import heartbeat
 from ..control.heartbeat import Heartbeat
+from ..control.reload import ReloadWatch
 from ..control.store import Wanted, wanted
 from ..error_text import describe
 from ..loading.discovery import Plugin
@@ -56,14 +57,19 @@ class ControlLink:
         health: Health,
         *,
         runner: str = "",
+        reload: ReloadWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`versions` are the versions that are reported of each mapping of this database."""
+        """`versions` are the versions that are reported of each mapping of this database.
+
+        `reload` follows requests for a restart; one link of a runner has it.
+        """
         self._database = database
         self._dsn = dsn
         self._versions = versions
         self._health = health
         self._runner = runner or runner_name()
+        self._reload = reload
         self._clock = clock
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -92,6 +98,7 @@ class ControlLink:
             with self._lock:
                 self._read()
                 self._beat()
+                self._follow_reload()
         except Exception as fault:  # noqa: BLE001 - the workers report their own errors
             self._disconnect()
             reason = describe(fault)
@@ -121,6 +128,10 @@ class ControlLink:
         heartbeat.write(self._connection, beats)
         self._written, self._written_at = states, now
 
+    def _follow_reload(self) -> None:
+        if self._reload is not None and self._connection is not None:
+            self._reload.follow(self._connection)
+
     def _state(self, mapping: str, versions: Mapping[str, str]) -> Heartbeat:
         assert self._wanted is not None
         pause = self._wanted[mapping].pause
@@ -133,8 +144,13 @@ class ControlLink:
 
 
 @contextmanager
-def linked(config: Config, plugins: Sequence[Plugin], health: Health) -> Iterator[WantedOf]:
-    """Connect these plugins' mappings with their target databases during the block."""
+def linked(
+    config: Config, plugins: Sequence[Plugin], health: Health, reload: ReloadWatch
+) -> Iterator[WantedOf]:
+    """Connect these plugins' mappings with their target databases during the block.
+
+    One of the databases has the lock by which the runners restart one after the other.
+    """
     by_database: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
     for one in plugins:
         assert one.mapping is not None
@@ -142,9 +158,10 @@ def linked(config: Config, plugins: Sequence[Plugin], health: Health) -> Iterato
         health.mapping(one.name)  # it is starting
     links: dict[str, ControlLink] = {}
     with ExitStack() as stack:
-        for database, versions in by_database.items():
+        for database, versions in sorted(by_database.items()):
             dsn = find_database(config.databases, database).dsn
-            link = ControlLink(database, dsn, versions, health)
+            watch = None if links else reload
+            link = ControlLink(database, dsn, versions, health, reload=watch)
             links |= dict.fromkeys(versions, link)
             name = f"control-{database}"
             stack.enter_context(repeating(name, link.turn, SECONDS, link.close))

@@ -12,6 +12,7 @@ import structlog
 
 from ..avro.schema_cache import SchemaCache
 from ..config import Config
+from ..control.reload import ReloadWatch
 from ..dlq.outbox import publishing
 from ..error_text import text_of
 from ..errors import ConfigError, StoppedError
@@ -27,7 +28,7 @@ from ..retention.daily import purging
 from ..retry import Retrier
 from ..signals import stopped_by_signals
 from .builder import RuntimeContext, build_worker, retry_policy
-from .control_link import linked
+from .control_link import linked, runner_name
 from .database_metrics import SECONDS as READ_SECONDS
 from .database_metrics import DatabaseMetrics
 from .interpreter import tuned
@@ -38,6 +39,7 @@ from .telemetry import sending_traces
 from .versions import show_versions
 from .worker import Worker
 
+RESTART = -1
 _CHECK_SECONDS = 0.2  # seconds between two checks of the threads
 
 
@@ -54,9 +56,11 @@ def run(
     `strict`, ConfigError is raised unless every mapping can start.
 
     Returns the exit code: 0 after a signal, but 1 if a mapping was stopped or quarantined when it
-    came.  If every mapping has stopped for good, returns 1 without waiting for a signal.
+    came; RESTART if a reload wants the process to be replaced.  If every mapping has stopped for
+    good, returns 1 without waiting for a signal.
     """
     stop, health = threading.Event(), Health()
+    reload = ReloadWatch(runner_name(), stop)
     policies = watch_policies(config.policies)
     policies.show(health)
     show_versions(health, selected)
@@ -69,7 +73,7 @@ def run(
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
         sending(config.lineage) as lineage,
-        linked(config, _streaming_plugins(selected), health) as wanted_of,
+        linked(config, _streaming_plugins(selected), health, reload) as wanted_of,
         sending_traces(config.telemetry) as traces,
         comparing_samples(config, selected, stop) as samples,
         repeating("metrics", _database_metrics(config, selected, health).observe, READ_SECONDS),
@@ -92,6 +96,8 @@ def run(
             thread.start()
         _wait(threads, stop)
         _finish(threads, config.shutdown_seconds)
+    if reload.is_due:
+        return RESTART
     return 1 if quarantined or any(thread.failed for thread in threads) else 0
 
 

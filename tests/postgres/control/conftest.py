@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from sink_runner.config.dsn import Dsn
+from sink_runner.control.reload import ReloadWatch
 from sink_runner.control.store import Pause
 from sink_runner.model.status import Health
 from sink_runner.runtime.control_link import ControlLink
@@ -47,14 +48,27 @@ class ControlHarness:
     def __call__(self, *words: str) -> tuple[int, str, str]:
         return self._call(*words, "--config", str(self.config))
 
-    def link(self, runner: str = "host:1", health: Health | None = None) -> ControlLink:
+    def link(
+        self,
+        runner: str = "host:1",
+        health: Health | None = None,
+        reload: ReloadWatch | None = None,
+    ) -> ControlLink:
         """Return the link of a runner that has the two mappings with events."""
         health = health or self.health
         for name in ("apples", "pears"):
             health.mapping(name)
         versions = {name: {"sink-runner": "1.0"} for name in ("apples", "pears")}
         dsn = Dsn.of(self.dsn)
-        made = ControlLink("south", dsn, versions, health, runner=runner, clock=lambda: self.now)
+        made = ControlLink(
+            "south",
+            dsn,
+            versions,
+            health,
+            runner=runner,
+            reload=reload,
+            clock=lambda: self.now,
+        )
         self.links.append(made)
         return made
 
