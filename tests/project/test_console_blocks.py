@@ -41,6 +41,7 @@ NOT_RUN = {
     ("CONTRIBUTING.md", "the tests start a stack of their own"),
     ("compose/airflow/README.md", "compose/airflow/tests starts Airflow with ports of its own"),
     ("compose/airflow/README.md", "airflow standalone does not end"),
+    ("docs/guide/console.md", "prints a new key"),
     ("docs/guide/kafka-security.md", "the broker is a placeholder"),
     ("docs/guide/kubernetes.md", "the image registry is a placeholder"),
     ("docs/guide/kubernetes.md", "it needs a cluster"),

@@ -1,10 +1,10 @@
 """The console's page with recorded answers of the routes that it reads."""
 
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -45,6 +45,18 @@ _TO_WAREHOUSE = {
 }
 
 
+_RATES = {
+    "golden-records": 140,
+    "eligibility-snapshots": 62,
+    "benefit-forecasts": 18,
+    "applications": 9,
+    "citizens": 31,
+    "decisions": 4,
+    "alerts": 2,
+}
+"""Events per second."""
+
+
 def _ago(**past: float) -> str:
     return (datetime.now(UTC) - timedelta(**past)).isoformat(timespec="milliseconds")
 
@@ -55,7 +67,6 @@ class RecordedService:
     def __init__(self) -> None:
         self.reports = {one["mapping"]: one for one in _reports()}
         self.posts: list[tuple[str, dict[str, Any]]] = []
-        self._applied = count(1000, 240)
 
     def app(self) -> FastAPI:
         app = FastAPI(openapi_url=None)
@@ -76,7 +87,7 @@ class RecordedService:
     def _add_reads(self, app: FastAPI) -> None:
         @app.get("/openapi.json")
         def openapi() -> Response:
-            actions = ("pause", "resume", "replay", "resync", "reconcile")
+            actions = ("pause", "resume", "replay", "reconcile")
             return JSONResponse({"paths": {f"/v1/mappings/{{name}}/{one}": {} for one in actions}})
 
         @app.get("/v1/mappings")
@@ -85,13 +96,12 @@ class RecordedService:
 
         @app.get("/v1/progress")
         def progress() -> Response:
-            applied = next(self._applied)
             flows = {
                 name: {
-                    "applied": applied // (index + 1) if one["state"] == "running" else 0,
+                    "applied": int(time.time() * _RATES.get(name, 0)),
                     "deferred": 2 if name == "decisions" else 0,
                 }
-                for index, (name, one) in enumerate(self.reports.items())
+                for name in self.reports
             }
             return JSONResponse({"at": _ago(), "mappings": flows})
 
@@ -167,6 +177,11 @@ def _report(name: str, source: str, target: str, **changes: Any) -> dict[str, An
     } | changes
 
 
+def _step(does: str, hook: str = "", *plugins: str) -> dict[str, Any]:
+    found = [{"name": name, "version": "1.0"} for name in plugins]
+    return {"does": does, "hook": hook, "plugins": found}
+
+
 def _column(source: str, target: str, tag: str = "", mask: str = "", *steps: str) -> dict[str, Any]:
     tags = [tag] if tag else []
     found = {"column": source, "tags": tags, "mask": mask, "is_value": True}
@@ -227,22 +242,22 @@ _MODELS: dict[str, type[BaseModel]] = {
 _PARTS = {
     "chain": {
         "steps": [
-            {"does": "drop echoes of the runner's own writes", "hook": "", "plugins": []},
-            {
-                "does": "",
-                "hook": "sink_filter",
-                "plugins": [{"name": "golden-records", "version": "1.0"}],
-            },
-            {
-                "does": "read 14 declared columns: source, convert, default",
-                "hook": "",
-                "plugins": [],
-            },
-            {"does": "mask by policy, cut to max_length", "hook": "", "plugins": []},
-            {"does": "", "hook": "sink_mask", "plugins": []},
-            {"does": "write, newest_wins by updated_at", "hook": "", "plugins": []},
+            _step("drop echoes of the runner's own writes"),
+            _step("", "sink_filter", "golden-records"),
+            _step("check the row: updated_at not before created_at"),
+            _step("read 12 declared columns: source, convert, default"),
+            _step("", "sink_map"),
+            _step("mask by policy, cut to max_length"),
+            _step("", "sink_mask"),
+            _step("write, newest wins by source_updated_at"),
         ],
-        "timings": {"decode": 0.0021, "transform": 0.0103, "write": 0.018, "commit": 0.0009},
+        "timings": {
+            "fetch": 0.0774,
+            "decode": 0.0021,
+            "transform": 0.0114,
+            "write": 0.0435,
+            "commit": 0.0192,
+        },
     },
     "columns": {
         "columns": [

@@ -51,6 +51,11 @@ function blocks(reports) {
   return [...found.values()];
 }
 
+function speed(report) {
+  if (report.state === "scheduled") return "by schedule";
+  return report.rate === null || isHeld(report) ? "" : rate(report.rate);
+}
+
 function lane(report, { left, right, y, forward, chosen }) {
   const thick = width(report.rate);
   const [from, to] = forward ? [left, right] : [right, left];
@@ -69,10 +74,10 @@ function lane(report, { left, right, y, forward, chosen }) {
       "aria-label": described(report),
       "aria-current": chosen && "true",
     },
-    s("rect", { class: "touch", x: left - 6, y: y - 26, width: right - left + 12, height: ROW - 4, rx: 8 }),
-    s("text", { class: "name", x: left + 6, y: y - 9 }, clip(report.mapping, half)),
-    s("text", { class: "facts", x: right - 6, y: y - 9, "text-anchor": "end" }, [
-      report.rate === null || isHeld(report) ? "" : rate(report.rate),
+    s("rect", { class: "touch", x: left - 6, y: y - 28, width: right - left + 12, height: ROW - 4, rx: 8 }),
+    s("text", { class: "name", x: left + 6, y: y - 12 }, clip(report.mapping, half)),
+    s("text", { class: "facts", x: right - 6, y: y - 12, "text-anchor": "end" }, [
+      speed(report),
       report.lag_seconds ? `${seconds(report.lag_seconds)} behind` : "",
     ].filter(Boolean).join(" · ")),
     s("line", { class: "line", ...line, "stroke-width": thick }),
