@@ -11,6 +11,10 @@ pytestmark = pytest.mark.postgres
 __all__ = ["people"]
 
 TARGET = "profile_data"
+ORIGIN = """
+SELECT roname FROM profile_data p, pg_xact_commit_timestamp_origin(p.xmin) c
+JOIN pg_replication_origin o ON o.roident = c.roident WHERE full_name = 'Person 3'
+"""
 ROWS = "SELECT record_id, xmin::text FROM profile_data"
 EXTRA = """
 INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at)
@@ -51,6 +55,14 @@ def test_repair_is_audited(people) -> None:
     people.reconcile("golden-records", repair=True)
     (after,) = people.citizen.execute(count).fetchone()
     assert after == before + 2
+
+
+def test_repair_has_origin_of_its_mapping(people) -> None:
+    """So the loop guard of a mapping in the other direction recognizes it as an echo."""
+    damage_rows(people)
+    people.reconcile("golden-records", repair=True)
+    (origin,) = people.citizen.execute(ORIGIN).fetchone()
+    assert origin.startswith("sink/golden-records/")
 
 
 def test_dry_run_writes_nothing(people) -> None:
