@@ -38,9 +38,12 @@ from sink_runner.writer.writers import make_writer
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-_STACK_FIRST = ("stack/secure/test_secure_stack", "stack/test_api", "stack/test_kill")
-"""The secure stack has ended when the session's own starts.  The API's callbacks stay in topics,
-which the next module deletes: it needs fresh databases."""
+_STACK_FIRST = (
+    *("stack/secure/test_secure_stack", "stack/test_doctor"),
+    *("stack/test_api", "stack/test_kill"),
+)
+"""The secure stack has ended when the session's own starts, which `doctor` finds as it was set up.
+The API's callbacks stay in topics, which the next module deletes: it needs fresh databases."""
 _STACK_LAST = ("chaos/test_faults", "chaos/test_disaster_recovery", "chaos/test_canaries")
 """What breaks the stack is last, and its remains are searched."""
 MAPPING = """
