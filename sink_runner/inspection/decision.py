@@ -57,8 +57,13 @@ class Evidence:
     conflicts: Sequence[Conflict] = ()
 
     @property
+    def is_source_row(self) -> bool:
+        """Whether it is a row read from the source's table, and not an event."""
+        return self.message.partition == ROWS
+
+    @property
     def noun(self) -> str:
-        return "source row" if self.message.partition == ROWS else "event"
+        return "source row" if self.is_source_row else "event"
 
 
 def key_texts(bench: DlqService, dry: DryRun, message: Message, key: Key | None) -> list[str]:
@@ -210,6 +215,8 @@ def _absent(found: Evidence, row: RowState) -> Decision:
         return Decision(Reason.REMOVED, f"A later event has removed the row at {at}.")
     if found.passage.outcomes[Outcome.STALE]:
         return Decision(Reason.REMOVED, "A later TRUNCATE of the source table has removed the row.")
+    if found.is_source_row:
+        return Decision(Reason.MISSING, "The target has no row for the source row.")
     return Decision(
         Reason.MISSING,
         "The event was applied, and the target has no such row now: something else has removed "
@@ -232,6 +239,8 @@ def _differing(found: Evidence, row: RowState, columns: str) -> Decision:
             Reason.KEPT,
             f"The conflict rule ({rule.strategy.value}{by}) keeps the target's {columns}.",
         )
+    if found.is_source_row:
+        return Decision(Reason.DIFFERENT, f"The target differs from the source row in {columns}.")
     return Decision(
         Reason.DIFFERENT,
         f"The event was applied, and something else has changed {columns} in the target since. "

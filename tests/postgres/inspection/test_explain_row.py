@@ -114,6 +114,18 @@ def test_each_reason_has_its_sentence(log: Log) -> None:
         assert (found["reason"], text in found["sentence"]) == (reason, True), found
 
 
+def test_source_row_is_not_called_event(log: Log) -> None:
+    reject(log, 1)
+    change_target(log, 2)
+    texts = [explain(log, key)["source_row"]["sentence"] for key in ("1", "2")]
+    assert "would fail now at step 'write'" in texts[0]
+    assert texts[1] == "The target differs from the source row in note."
+    insert(log, 1, "b")
+    found = explain(log, "1")
+    assert (found["reason"], found["source_row"]["reason"]) == (Reason.DEAD, Reason.MISSING)
+    assert found["source_row"]["sentence"] == "The target has no row for the source row."
+
+
 def test_facts_of_row_are_listed(log: Log) -> None:
     reject(log, 1)
     capture(log, 1, "b")
