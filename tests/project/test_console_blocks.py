@@ -31,6 +31,7 @@ RUN_BY = {
             "schema-change",
         )
     },
+    "docs/guide/missing-rows.md": "tests/stack/test_reconcile.py",
     "ranger-policies/README.md": "tests/project/test_console_blocks.py",
     "sink_runner/api/README.md": "tests/stack/test_console_blocks.py",
     "sink_runner/schema_check/README.md": "tests/stack/test_console_blocks.py",
