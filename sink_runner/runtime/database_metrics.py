@@ -112,7 +112,7 @@ class Schedules:
 def report_estimates(health: Health, mappings: Mapping[str, TableMapping]) -> None:
     """Set the gauges of the volume and duration that mappings declare as usual."""
     events = health.gauge_table(
-        "sink_expected_events_per_day", "Events of a usual day, as declared.", ("mapping",)
+        "sink_expected_daily_events", "Events of a usual day, as declared.", ("mapping",)
     )
     rows = health.gauge_table(
         "sink_schedule_expected_rows",

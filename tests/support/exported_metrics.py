@@ -10,10 +10,20 @@ from sink_runner.loading import discovery
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.batch import Batch, Oldest
 from sink_runner.model.status import Health
+from sink_runner.plugin import Column, Schedule, TableMapping, source_wins
 from sink_runner.runtime.database_metrics import DatabaseMetrics
 from sink_runner.runtime.versions import show_versions
 
 _ROOT = Path(__file__).parents[2]
+_MAPPING = TableMapping(
+    source="north.public.orders",
+    target="citizen.public.orders",
+    key=("id",),
+    conflict=source_wins(),
+    columns=(Column("id"),),
+    schedules=(Schedule("0 3 * * *", expected_rows=500),),
+    expected_per_day=2400,
+)
 
 
 def export_metrics() -> str:
@@ -27,7 +37,7 @@ def export_metrics() -> str:
     mapping.dead_letters(0, 0, 1)
     unpublished_gauge(health).labels("citizen", "north").set(0)
     PolicyWatch(_ROOT / "ranger-policies").show(health)
-    metrics = DatabaseMetrics({}, health, {}, Scheduling())
+    metrics = DatabaseMetrics({}, health, {"orders": _MAPPING}, Scheduling())
     for query in (*metrics._target, *metrics._source):
         for gauge, _ in query.gauges:
             gauge.report("citizen", [(*("x" for _ in gauge._labels), 1)])

@@ -132,7 +132,7 @@ CASES = {
     "SinkVolumeAboveEstimate": Case(
         firing={_VOLUME: f"0+2.1x{_DAY}"},
         quiet={_VOLUME: f"0+1.9x{_DAY}"},
-        common={'sink_expected_events_per_day{mapping="one"}': f"{_DAY}x{_DAY}"},
+        common={'sink_expected_daily_events{mapping="one"}': f"{_DAY}x{_DAY}"},
         after=f"{_DAY}m",
     ),
 }

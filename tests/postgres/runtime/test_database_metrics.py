@@ -187,7 +187,7 @@ def test_only_current_schedules_are_due(harness: MetricsHarness) -> None:
 
 def test_declared_estimates_are_exported(harness: MetricsHarness) -> None:
     full, changed = ("orders", "full"), ("orders", "changed")
-    assert harness.series("sink_expected_events_per_day") == {("orders",): 2400}
+    assert harness.series("sink_expected_daily_events") == {("orders",): 2400}
     assert harness.series("sink_schedule_expected_rows") == {full: 500}
     assert harness.series("sink_schedule_expected_seconds") == {full: 3600, changed: 600}
 

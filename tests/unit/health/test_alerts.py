@@ -32,11 +32,14 @@ _OF_PROMETHEUS = {
     "SinkBatchOverSla",
     "SinkReconcileDifferent",
     "SinkReconcileOld",
+    "SinkDeadLetters",
     "SinkDeadLetterQueueLarge",
+    "SinkManyWaiting",
     "SinkFailureRate",
     "SinkFailureRateElevated",
     "SinkLatencyHigh",
     "SinkVolumeDrop",
+    "SinkVolumeAboveEstimate",
 }
 
 
