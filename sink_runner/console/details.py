@@ -13,6 +13,7 @@ from typing import Any
 from ..config import Config
 from ..config.database import find_database
 from ..config.sections import HealthSettings
+from ..control.store import Pause, pauses
 from ..dlq import stored_dead_letters
 from ..errors import SinkError
 from ..health.client import read_step_seconds
@@ -151,6 +152,10 @@ class Details:
         with self._session(_mapping(plugin).target_table.database) as connection:
             runs = recent_runs(connection, plugin.name, most=_MOST)
         return models.Reconciliation(runs=[models.ReconcileRun(**asdict(run)) for run in runs])
+
+    def pause(self, plugin: Plugin) -> Pause | None:
+        with self._session(_mapping(plugin).target_table.database) as connection:
+            return pauses(connection, [plugin.name]).get(plugin.name)
 
     def explain(self, plugin: Plugin, choice: models.EventChoice, user: str) -> models.Explanation:
         """Explain a row or an event in a dry run; what `user` may not see is masked."""

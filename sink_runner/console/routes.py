@@ -63,12 +63,15 @@ def routes(details: Details, reconciler: Reconciler) -> APIRouter:
 
     @router.post(
         "/mappings/{name}/reconcile",
-        responses=_ERRORS,
+        responses=_ERRORS | documented(409),
         operation_id="reconcile_mapping",
         summary="Compare source and target, and repair",
     )
     def reconcile(name: _Name, action: ReconcileAction, caller: _Operator) -> ActionResult:
         def act(plugin: Plugin) -> ActionResult:
+            if action.repair and details.pause(plugin) is not None:
+                detail = f"{name} is paused, and a repair writes: resume it first"
+                raise ProblemError(HTTPStatus.CONFLICT, "refused", detail)
             last = next(iter(details.reconciliation(plugin).runs), None)
             return reconciler.act(name, action, last, caller.name)
 

@@ -1,11 +1,13 @@
 """The console on `sink-runner api`, real databases and the heartbeats of a runner."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from sink_runner.config import load
+from sink_runner.control.reload import ReloadWatch
 from sink_runner.loading import discovery
 from sink_runner.model.status import Health
 from sink_runner.runtime.control_link import linked
@@ -24,7 +26,8 @@ def runner(console) -> Iterator[Health]:
         discovery.load(installed[name])
         health.mapping(name).running()
     plugins = [installed[name] for name in MAPPINGS]
-    with linked(load(console.config, {}).config(), plugins, health):
+    config, reload = load(console.config, {}).config(), ReloadWatch("host:1", threading.Event())
+    with linked(config, plugins, health, reload):
         yield health
 
 

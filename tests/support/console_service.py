@@ -87,7 +87,7 @@ class RecordedService:
     def _add_reads(self, app: FastAPI) -> None:
         @app.get("/openapi.json")
         def openapi() -> Response:
-            actions = ("pause", "resume", "replay", "reconcile")
+            actions = ("pause", "resume", "replay", "resync", "reconcile")
             return JSONResponse({"paths": {f"/v1/mappings/{{name}}/{one}": {} for one in actions}})
 
         @app.get("/v1/mappings")

@@ -90,3 +90,13 @@ def test_reconciliation_plan_names_rows_and_last_result(console):
 def test_reconciliation_needs_the_scope_operate(console):
     answer = console.post("mappings/golden-records/reconcile", key="observe", full=True)
     assert answer.status_code == 403
+
+
+def test_paused_mapping_refuses_a_repair(console):
+    path = "mappings/golden-records"
+    assert console.post(f"{path}/pause", reason="index rebuild").status_code == 200
+    refused = console.post(f"{path}/reconcile", repair=True, dry_run=True)
+    compared = console.post(f"{path}/reconcile", dry_run=True)
+    console.post(f"{path}/resume")
+    assert (refused.status_code, compared.status_code) == (409, 200)
+    assert "resume it first" in refused.json()["detail"]
