@@ -6,10 +6,8 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from textwrap import wrap
 
 import click
-from rich.console import Console
 
 from ..config import ConfigFile
 from ..control.status import MappingReport, read_status
@@ -17,7 +15,7 @@ from ..errors import ConfigError
 from .arguments import flag, json_option, wide_option
 from .command import FAILURE, OK, Command
 from .configuration import check_installed, read_config, read_plugins
-from .tables import aligned
+from .tables import aligned, print_lines
 
 _WATCH_SECONDS = 2.0
 _HEADS = ("mapping", "state", "lag", "events", "last event", "dead", "verified")
@@ -84,19 +82,7 @@ def _print(reports: Sequence[MappingReport], *, wide: bool, as_json: bool) -> No
     print(first)
     for report, line in zip(reports, lines, strict=True):
         print(line)
-        for note in _notes(report):
-            print(
-                "\n".join(
-                    wrap(
-                        note,
-                        Console().width - 2,
-                        initial_indent="  ",
-                        subsequent_indent="    ",
-                        break_long_words=False,
-                        break_on_hyphens=False,
-                    )
-                )
-            )
+        print_lines((f"  {note}" for note in _notes(report)), indent=4)
 
 
 def _row(report: MappingReport, *, wide: bool) -> list[str]:

@@ -24,7 +24,7 @@ from ..postgres.migrations import has_tables
 from ..postgres.session import Connection, connect
 from .heartbeat import Heartbeat, read
 from .store import Pause, pauses
-from .way_out import RESUME
+from .way_out import RELOAD, RESUME
 
 UNKNOWN, SCHEDULED, PAUSED = "unknown", "scheduled", "paused"
 _GOOD = frozenset({"running", SCHEDULED})
@@ -111,7 +111,7 @@ def read_status(config: Config, plugins: Iterable[Plugin]) -> list[MappingReport
 
 
 def _broken(plugin: Plugin, reason: str) -> MappingReport:
-    remedy = "repair the plugin, or turn it off, then restart the runner"
+    remedy = f"repair the plugin, or turn it off, then run `{RELOAD}`"
     return replace(_plain(plugin, "quarantined"), reason=reason, way_out=remedy)
 
 

@@ -17,7 +17,8 @@ from ..errors import (
 from ..model.status import MappingStatus, State
 
 RESUME = "sink-runner resume {mapping}"
-_RESTART = "do what the reason says, then restart the runner"
+RELOAD = "sink-runner reload"
+_RESTART = f"do what the reason says, then run `{RELOAD}`"
 # The first class that fits counts, so a subclass comes before its base.
 _WAYS: Sequence[tuple[type[BaseException], str]] = (
     (SchemaError, "run `sink-runner schema check {mapping}`: it says what to change or to accept"),
@@ -30,8 +31,8 @@ _WAYS: Sequence[tuple[type[BaseException], str]] = (
     (FatalError, _RESTART),
 )
 _WITHOUT_ERROR = {
-    State.PAUSED: "the log says which step does not return: correct it, then restart the runner",
-    State.QUARANTINED: "repair the plugin, then restart the runner",
+    State.PAUSED: f"the log says which step does not return: correct it, then run `{RELOAD}`",
+    State.QUARANTINED: f"repair the plugin, then run `{RELOAD}`",
     State.STOPPED: _RESTART,
 }
 _BUG = "the log says where the error was raised: correct the plugin, or report it as a bug"

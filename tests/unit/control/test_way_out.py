@@ -27,9 +27,9 @@ from sink_runner.model.status import Health, MappingStatus, State
         (AccessError, "grant"),
         (ConfigError, "correct what the reason names"),
         (RetriableError, "goes on automatically"),
-        (FatalError, "restart the runner"),
+        (FatalError, "`sink-runner reload`"),
         (ZeroDivisionError, "report it as a bug"),
-        (None, "restart the runner"),
+        (None, "`sink-runner reload`"),
     ],
 )
 def test_way_out_follows_from_the_error(kind: type[Exception] | None, part: str) -> None:
