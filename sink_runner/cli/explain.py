@@ -86,9 +86,9 @@ def explain(
     is deferred, a dead letter or in conflict, or something else has changed the row.
 
     examples:
-      sink-runner explain golden-records --key 0f2b6c1e-2d34-4c7e-9a51-3f6f6f0a1b2c
+      sink-runner explain orders --key 0f2b6c1e-2d34-4c7e-9a51-3f6f6f0a1b2c
       sink-runner explain forecasts --key '{"year": 2026, "number": 17}'
-      sink-runner explain --at smart_warehouse.public.golden_records:0:17 --json
+      sink-runner explain --at shop.public.orders:0:17 --json
     """
     if (key is None) == (at is None):
         raise click.UsageError("give --key or --at")

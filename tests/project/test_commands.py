@@ -38,7 +38,7 @@ WITHOUT_A_STACK = (
 )
 
 _COMMAND = re.compile(
-    r"(?:`|^\$ )((?:sink-runner|sink-stack) [a-z][^`\n]*?)(?:`|\s*[&|]|\s+#|$)", re.MULTILINE
+    r"(?:`|^\$ )((?:sink-runner|sink-stack) [a-z][^`\n]*?)(?:`|\s*[&|>]|\s+#|$)", re.MULTILINE
 )
 
 
