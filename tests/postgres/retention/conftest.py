@@ -1,3 +1,3 @@
 """The harness of the dead-letter tests, whose tables `purge` and `erase` change."""
 
-from ..inspection.conftest import harness  # noqa: F401
+from ..inspection.conftest import declare, harness  # noqa: F401
