@@ -72,7 +72,8 @@ def api() -> int:
         children.append(Child(words, find_config()))
 
     details = Details(config, file.health(), plugins)
-    reconciler = Reconciler(lambda words: Child(words, find_config()))
+    path = find_config()  # threads of the service have no context of the command
+    reconciler = Reconciler(lambda words: Child(words, path))
     routers = [
         page(),
         console_routes(details, reconciler),

@@ -93,3 +93,16 @@ def test_page_holds_no_personal_value(sign_in):
         expect(page.locator(".parts .body > p", has_text="Not available")).to_have_count(0)
         content = page.content()
         assert not [canary for canary in CANARIES if canary in content]
+
+
+def test_operator_reconciles_a_mapping(sign_in):
+    """The process that the service starts compares the databases, and the page lists its result."""
+    page = sign_in("operate", "decisions")
+    expect(page.locator(".part-reconciliation")).to_contain_text("Never run.")
+    page.click("#do-reconcile")
+    page.check("#field-full")
+    page.click("dialog .primary")
+    expect(page.locator(".plan")).to_contain_text("sink-runner reconcile decisions --full")
+    page.click("dialog .primary")
+    expect(page.locator(".done")).to_contain_text("decisions: reconciliation started")
+    expect(page.locator(".part-reconciliation")).to_contain_text("equal", timeout=30_000)

@@ -33,8 +33,10 @@ reader_dsn = "{warehouse_reader}"
 dsn = "{citizen}"
 reader_dsn = "{citizen_reader}"
 [dead_letters]
-key = "unused"
-key_id = "unused"
+key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+key_id = "test"
+[batch]
+settle_seconds = 0.3
 [policies]
 directory = "{policies}"
 [plugins]

@@ -8,6 +8,8 @@ import { ofMapping, read } from "./service.js";
 import { age, clock, count, duration, NONE, number, rate, reasonOf, seconds, tone } from "./text.js";
 
 const EVERY = 20000;
+// What an action has started shows soon: for this long the parts are read with every poll.
+const EAGER = 60000;
 const PARTS = {
   chain: ["Chain", chain],
   columns: ["Columns", columns],
@@ -25,11 +27,11 @@ export function mappingView(parent, report, page) {
     return;
   }
   if (shown?.name !== report.mapping) {
-    shown = { name: report.mapping, ...layout(parent, report.mapping, page), readAt: 0 };
+    shown = { name: report.mapping, ...layout(parent, report.mapping, page), readAt: 0, eagerUntil: 0 };
   }
   show(shown.state, summary(report));
   show(shown.facts, facts(report));
-  if (Date.now() - shown.readAt > EVERY) {
+  if (Date.now() - shown.readAt > EVERY || Date.now() < shown.eagerUntil) {
     shown.readAt = Date.now();
     for (const part of Object.keys(PARTS)) fill(shown.name, part, shown.parts[part]);
   }
@@ -41,7 +43,7 @@ function layout(parent, name, { refresh, offers }) {
   const parts = Object.fromEntries(Object.keys(PARTS).map((part) => [part, h("div", { class: "body" }, h("p", { class: "muted" }, "…"))]));
   const done = h("p", { class: "done", role: "status" });
   const again = (result) => {
-    if (shown) shown.readAt = 0;
+    if (shown) Object.assign(shown, { readAt: 0, eagerUntil: Date.now() + EAGER });
     done.textContent = result ? `${name}: ${result}.` : "";
     return refresh();
   };
