@@ -22,6 +22,8 @@ from sink_stack import ports
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
+from ..support.http_receiver import receiving
+from ..support.otlp import spans_of
 from .runner_process import ROOT, TIMEOUT_SECONDS, eventually, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
@@ -30,6 +32,7 @@ FORECASTS = "smart_warehouse.forecast.benefit_forecasts"
 ALERTS = "smart_warehouse.alerts.ml_alert_outbox"
 ISSUER, AUDIENCE = "https://issuer.example", "sink"
 MEASUREMENTS = 40
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PLUGINS = "benefit-forecasts,alerts"
 
 
@@ -259,6 +262,7 @@ def test_accepted_callback_survives_kills(
 def test_alert_reaches_citizen_of_family_scrubbed(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
+    """The trace of the request ends in the target, without a value."""
     family, sent = str(uuid4()), alert()
     citizen = fetch_row(
         portal,
@@ -270,13 +274,22 @@ def test_alert_reaches_citizen_of_family_scrubbed(
         "VALUES (%s, gen_random_uuid(), %s, true)",
         (citizen, family),
     )
-    with run_runner(stack.env, tmp_path / "runner", "--only", "alerts", mappings=1):
-        assert api.post("alerts/bulk", {"items": [sent | {"family_id": family}]}).is_success
-        query = "SELECT citizen_id, message FROM ml_alerts WHERE alert_id = %s"
-        assert eventually(lambda: fetch_row(portal, query, sent["alert_id"])) == (
-            citizen,
-            "Call ***MASKED***.",
-        )
+    body = {"items": [sent | {"family_id": family}]}
+    with receiving() as receiver:
+        traced = {**stack.env, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+        with run_runner(traced, tmp_path / "runner", "--only", "alerts", mappings=1):
+            context = f"00-{TRACE}-{SPAN}-01"
+            assert api.post("alerts/bulk", body, traceparent=context).is_success
+            query = "SELECT citizen_id, message FROM ml_alerts WHERE alert_id = %s"
+            assert eventually(lambda: fetch_row(portal, query, sent["alert_id"])) == (
+                citizen,
+                "Call ***MASKED***.",
+            )
+        spans = spans_of(receiver)
+    (span,) = [one for one in spans if one.trace == TRACE]
+    assert (span.parent, span.attributes["sink.outcome"]) == (SPAN, "committed")
+    assert "lookup" in {one.name for one in spans}
+    assert not [text for text in ("9876543210", family) if text in str(spans)]
 
 
 @pytest.mark.parametrize(
