@@ -22,7 +22,7 @@ BESIDE := .pytest_cache/beside.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos takeover drill runbooks bench bench-api bench-batch bench-reconcile bench-peers lock audit docs screenshots
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos takeover broker-loss drill runbooks bench bench-api bench-batch bench-reconcile bench-peers lock audit docs screenshots
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -102,6 +102,9 @@ runbooks: venv ## run the commands of the runbooks on a stack with demo data
 
 takeover: venv ## runners join and leave a stack under load, ten times: seconds to take over; ROUNDS=n SINK_SESSION_SECONDS=n
 	@ROUNDS=$${ROUNDS:-10} $(PYTEST) -q -s tests/stack/test_kill.py -k joining
+
+broker-loss: venv ## kill a broker of three under load, and compare the targets with the sources
+	@$(PYTEST) -q -s tests/stack/broker_loss.py
 
 bench: venv ## measure events per second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench
