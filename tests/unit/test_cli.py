@@ -30,7 +30,7 @@ def test_help_lists_the_commands(call):
     ("argv", "advice"),
     [
         ([], "Commands:"),
-        (["plugin"], "Did you mean 'plugins'?"),
+        (["plugns"], "Did you mean 'plugins'?"),
         (["plugins", "--jsn"], "Did you mean '--json'?"),
         (["new", "x"], "Try 'sink-runner new --help' for help."),
         (["plugins", "--json", "--chain", "x"], "give only one of --json and --chain"),
