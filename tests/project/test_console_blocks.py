@@ -13,6 +13,7 @@ from ..support.pages import PAGES, ROOT
 # The test that runs the blocks of each page.
 RUN_BY = {
     "docs/tutorial.md": "tests/postgres/test_tutorial.py",
+    "docs/guide/control.md": "tests/stack/test_control.py",
     "docs/guide/databases.md": "tests/stack/test_own_databases.py",
     "docs/guide/disaster-recovery.md": "tests/chaos/test_disaster_recovery.py",
     **{
