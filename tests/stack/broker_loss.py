@@ -93,8 +93,10 @@ def three_brokers(stack, folder):
         for node in NODES:
             brokers.start(node)
         with topics.admin(stack.kafka) as admin:
-            names = [*TOPICS, _GROUPS]
             assert wait_until(lambda: len(admin.describe_cluster()["brokers"]) == 3, SECONDS)
+        # An older client does not know all brokers, any of which it may use as the controller.
+        with topics.admin(brokers.bootstrap) as admin:
+            names = [*TOPICS, _GROUPS]
             everywhere = {
                 TopicPartition(one["name"], part["partition_index"]): [KILLED, 3, 1]
                 for one in admin.describe_topics(names)
