@@ -154,7 +154,17 @@ def target_queries(health: Health, schedules: Schedules) -> Sequence[Query]:
         "Rows since midnight UTC that broke a rule, or were given a default.",
         ("mapping", "rule", "column"),
     )
+    pauses = health.gauge_table(
+        "sink_operator_pause_start_timestamp_seconds",
+        "When a person paused the mapping; absent while none has.",
+        ("mapping",),
+    )
     return (
+        Query(
+            "SELECT mapping, extract(epoch FROM changed_at) FROM sink.mapping_control "
+            "WHERE desired = 'paused'",
+            ((pauses, iter),),
+        ),
         Query(
             "SELECT flow, lower(status), error_class, count(*) FROM sink.dead_letter "
             "WHERE status IN ('OPEN', 'PARKED') GROUP BY 1, 2, 3",

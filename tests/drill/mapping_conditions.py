@@ -23,6 +23,9 @@ _DAY_SECONDS = 86_400 / FACTOR
 _POLICY_AGE_SECONDS = 7200
 _POLICIES = re.compile(r"(?<=^\[policies\]\n).*?(?=^\[)", re.DOTALL | re.MULTILINE)
 
+_LET_HOURS_PASS = """UPDATE sink.mapping_control
+SET changed_at = changed_at - interval '2 hours'"""
+
 
 @contextmanager
 def stop_runner(site: Site) -> Iterator[Repeat]:
@@ -105,7 +108,20 @@ def end_volume(site: Site) -> Iterator[Repeat]:
     make_volume(site)
 
 
+@contextmanager
+def forget_pause(site: Site) -> Iterator[Repeat]:
+    site.run("pause", "schemes", "--reason", "a drill")
+    site.citizen.execute(_LET_HOURS_PASS)
+    yield once
+    site.run("resume", "schemes")
+
+
 MAPPING_CONDITIONS = (
+    Condition(
+        alert="SinkPausedByOperator",
+        text="a pause by a person is moved back by two hours",
+        cause=forget_pause,
+    ),
     Condition(alert="SinkRunnerDown", text="the runner is stopped", cause=stop_runner),
     Condition(alert="SinkMappingPaused", text="a target table is locked", cause=lock_target),
     Condition(

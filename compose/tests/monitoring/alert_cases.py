@@ -62,6 +62,7 @@ _START = 'sink_batch_run_start_timestamp_seconds{mapping="one",mode="full"}'
 _ROWS = 'sink_batch_run_rows{mapping="one",mode="full",count="read"}'
 _EXPECTED_ROWS = 'sink_schedule_expected_rows{mapping="one",mode="full"}'
 _VERIFIED = 'sink_verified_through_timestamp_seconds{mapping="one"}'
+_PAUSE = 'sink_operator_pause_start_timestamp_seconds{mapping="one",instance="a"}'
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
@@ -76,6 +77,7 @@ CASES = {
         quiet={'sink_paused{mapping="one"}': "0 1 0x4"},
         after="5m",
     ),
+    "SinkPausedByOperator": Case(firing={_PAUSE: "59x61"}, quiet={_PAUSE: "60x61"}, after="61m"),
     "SinkMappingQuarantined": Case(
         firing={'sink_mapping_quarantined{mapping="one"}': "0 1x5"},
         quiet={'sink_mapping_quarantined{mapping="one"}': "0 1 0x4"},
@@ -158,6 +160,15 @@ FIRING_CASES = {
     ),
 }
 QUIET_CASES = {
+    ("SinkMappingPaused", "a person paused the mapping"): Case(
+        quiet={'sink_paused{mapping="one"}': "1x5", _PAUSE: "0x5"}, firing={}, after="5m"
+    ),
+    ("SinkLate", "a person paused the mapping"): Case(
+        quiet={'sink_lag_seconds{mapping="one"}': "61x20", _PAUSE: "0x20"}, firing={}, after="20m"
+    ),
+    ("SinkVeryLate", "a person paused the mapping"): Case(
+        quiet={'sink_lag_seconds{mapping="one"}': "301x20", _PAUSE: "0x20"}, firing={}, after="20m"
+    ),
     ("SinkVolumeAboveEstimate", "a batch run of twice the declared rows"): Case(
         quiet={_ROWS: "400x5"}, firing={}, common={_EXPECTED_ROWS: "200x5"}, after="5m"
     ),

@@ -47,6 +47,9 @@ VALUES ('orders', 'full', '0 3 * * *', '2026-01-04 03:00Z', NULL, 2),
   ('orders', 'full', '0 5 * * *', '2026-01-01 05:00Z', NULL, 3),
   ('orders', 'changed', '0 * * * *', '2026-01-04 01:00Z', NULL, 0),
   ('removed', 'full', '0 5 * * *', '2026-01-01 05:00Z', NULL, 3);
+INSERT INTO sink.mapping_control (mapping, desired, reason, changed_by, changed_at)
+VALUES ('orders', 'paused', 'upgrade', 'asha', to_timestamp(400)),
+  ('parts', 'running', '', 'asha', to_timestamp(500));
 """
 _MAPPING = TableMapping(
     source="north.public.orders",
@@ -111,6 +114,7 @@ def test_control_tables_become_metrics(harness: MetricsHarness) -> None:
         ("citizen", "orders", "deletion_conflict", "manual_review", "open"): 1,
     }
     assert harness.series("sink_quality_hits") == {("orders", "maximum", "price"): 5}
+    assert harness.series("sink_operator_pause_start_timestamp_seconds") == {("orders",): 400}
 
 
 def test_last_run_of_each_mode_is_exported(harness: MetricsHarness) -> None:
