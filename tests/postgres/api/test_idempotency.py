@@ -66,10 +66,10 @@ def test_failed_request_is_executed_when_repeated(service):
 def test_request_in_progress_is_not_executed_twice(service, monkeypatch):
     started, proceed, publish = threading.Event(), threading.Event(), service.publisher.publish
 
-    def slowly(topic, records):
+    def slowly(*sent):
         started.set()
         assert proceed.wait(10)
-        return publish(topic, records)
+        return publish(*sent)
 
     monkeypatch.setattr(service.publisher, "publish", slowly)
     first = threading.Thread(target=service.post, kwargs={"Idempotency_Key": "k-1"})

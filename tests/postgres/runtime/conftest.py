@@ -376,7 +376,7 @@ class WorkerHarness:
         )
         return [row[0] for row in rows]
 
-    def wait_for(self, expected: list[int], seconds: float = 20) -> None:
+    def wait_for(self, expected: list[int], seconds: float = 60) -> None:
         """Wait until exactly these rows are written, each of them once."""
         deadline = time.monotonic() + seconds
         while len(self.written_ids()) < len(expected) and time.monotonic() < deadline:

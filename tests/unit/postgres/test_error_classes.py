@@ -176,6 +176,12 @@ def test_error_of_kafka_is_transient_or_denies_access(kind: type[Exception]) -> 
         expected = AccessError
     elif kind.__name__ in {"SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}:
         expected, names = AccessError, "refuses the login"
+    elif kind.__name__ in {
+        "FencedInstanceIdError",
+        "InconsistentGroupProtocolError",
+        "InvalidSessionTimeoutError",
+    }:
+        expected, names = AccessError, "kafka.membership"
     with pytest.raises(expected, match=names), kafka_errors(connection):
         raise kind.__new__(kind)
 
