@@ -17,7 +17,8 @@ from ..postgres.session import Connection
 from .heartbeat import ENDED, GONE_SECONDS
 
 _LOCK = 0x5C_4E_D1  # keeps the lock apart from other applications'
-_CHECK_SECONDS = 120.0
+_CHECK_SECONDS = 45.0
+"""Less than GONE_SECONDS, because no heartbeat is written meanwhile."""
 _REQUEST = """
 INSERT INTO sink.control_request (mapping, kind, requested_by) VALUES ('', 'reload', %s)
 """
@@ -41,11 +42,17 @@ def request_reload(connection: Connection, user: str) -> None:
 
 
 def check_settings() -> str:
-    """Return why this process could not start again with present settings and plugins, else ""."""
+    """Return why this process could not start again with the present settings and plugins.
+
+    Returns "" if it could.
+    """
     command = [sys.executable, *sys.orig_argv[1:], "--check"]
-    done = subprocess.run(  # noqa: S603 - this program, by its own path
-        command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - this program, by its own path
+            command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"`sink-runner run --check` did not end within {_CHECK_SECONDS:g} seconds"
     return (done.stderr or done.stdout).strip() if done.returncode or done.stdout else ""
 
 
@@ -61,8 +68,18 @@ class ReloadWatch:
         self._check = check
         self._followed: int | None = None
         self._log = structlog.get_logger()
-        self.is_due = False
+        self._is_due = False
+        self._is_cancelled = False
+
+    @property
+    def is_due(self) -> bool:
         """Whether the process is to be replaced when it has stopped."""
+        return self._is_due and not self._is_cancelled
+
+    def cancel(self) -> None:
+        """Stop the runner without a restart, even if one has begun: a signal has to end it."""
+        self._is_cancelled = True
+        self._stop.set()
 
     def follow(self, connection: Connection) -> None:
         """Follow a new request.  A restart keeps its lock until this session ends."""
@@ -79,7 +96,7 @@ class ReloadWatch:
             connection.execute(_UNLOCK, (_LOCK,))
             self._log.error("reload_refused", reason=reason)
             return
-        self.is_due = True
+        self._is_due = True
         self._log.info("reload_followed")
         self._stop.set()
 

@@ -26,7 +26,7 @@ from ..reconcile.samples import SECONDS as SAMPLE_SECONDS
 from ..reconcile.samples import SampleComparison, SampleQueue
 from ..retention.daily import purging
 from ..retry import Retrier
-from ..signals import stopped_by_signals
+from ..signals import handled_signals
 from .builder import RuntimeContext, build_worker, retry_policy
 from .control_link import linked, runner_name
 from .database_metrics import SECONDS as READ_SECONDS
@@ -65,7 +65,7 @@ def run(
     policies.show(health)
     show_versions(health, selected)
     with (
-        stopped_by_signals(stop),
+        handled_signals(reload.cancel),
         serving(config.health, health),
         tuned(),
         policies.watching(config.policies.refresh_seconds),

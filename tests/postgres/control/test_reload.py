@@ -48,6 +48,15 @@ def test_runner_follows_each_reload_once(control: Any) -> None:
     assert not Runner(control, "host:2").stop.is_set()
 
 
+def test_signal_ends_a_runner_that_restarts(control: Any) -> None:
+    one = Runner(control, "host:1")
+    control("reload")
+    one.link.turn()
+    one.reload.cancel()
+    assert one.stop.is_set()
+    assert not one.reload.is_due
+
+
 def test_runners_restart_one_after_the_other(control: Any) -> None:
     one, two = Runner(control, "host:1"), Runner(control, "host:2")
     control("reload")
