@@ -1,7 +1,4 @@
-"""The program ``sink-runner``: loads the command that is called, turns errors into exit codes.
-
-0 is success, 1 failure, 2 wrong usage, 78 (EX_CONFIG) a fault of the configuration or a plugin.
-"""
+"""The program ``sink-runner``: loads the command that is called, turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -33,38 +30,49 @@ GROUP = "sink_runner.commands"
 INTERRUPTED = 130
 NAME = "sink-runner"
 
-COMMANDS = {
-    "plugins": "List the installed plugins: on, off, broken and why.",
-    "doctor": "Check a deployment, and print the remedy for each finding.",
-    "run": "Apply change events to the target databases.",
-    "status": "Show the state of each mapping, and what to do about it.",
-    "pause": "Stop writing a mapping until you resume it.",
-    "resume": "Go on with a paused mapping.",
-    "reload": "Restart the runners one after the other.",
-    "resync": "Make a target equal to its source, after everything was checked.",
-    "replay": "Apply events of a mapping again, from a time or an offset.",
-    "batch": "Copy a source table to its target: all rows or the changed ones.",
-    "reconcile": "Compare source and target through the mapping, and repair.",
-    "schedule": "Run each mapping's batch and reconciliation when it is due.",
-    "api": "Serve callbacks and masked reads over HTTP.",
-    "api-key": "Make keys for the callers of the API.",
-    "config": "Print each setting: type, default, meaning, present value.",
-    "quality": "Report rows that broke a rule, defaults used, stale rows.",
-    "dlq": "List, explain, replay or discard dead letters.",
-    "explain": "Say why a row is in the target or not.",
-    "wait-for": "Wait until the target has everything of the source up to a point.",
-    "policies": "Check, show and exchange the masking policies.",
-    "conflicts": "List conflicts between both databases, and resolve them.",
-    "audit": "Show what was written, and which policies masked it.",
-    "schema": "Check the source tables against the mappings.",
-    "recover": "Prepare the mappings of a database that was restored.",
-    "migrate": "Upgrade the runner's own tables.",
-    "purge": "Delete what is past its retention from the runner's tables.",
-    "erase": "Remove one person's data from the runner's tables.",
-    "grants": "Print the GRANT statements for the roles.",
-    "new": "Write a new plugin that maps one table to another.",
+SECTIONS = {
+    "Set up": {
+        "new": "Write a new plugin that maps one table to another.",
+        "config": "Print each setting: type, default, meaning, present value.",
+        "plugins": "List the installed plugins: on, off, broken and why.",
+        "doctor": "Check a deployment, and print the remedy for each finding.",
+        "schema": "Check the source tables against the mappings.",
+        "policies": "Check, show and exchange the masking policies.",
+        "migrate": "Upgrade the runner's own tables.",
+        "grants": "Print the GRANT statements for the roles.",
+        "api-key": "Make keys for the callers of the API.",
+    },
+    "Run": {
+        "run": "Apply change events to the target databases.",
+        "schedule": "Run each mapping's batch and reconciliation when it is due.",
+        "api": "Serve callbacks and masked reads over HTTP.",
+        "reload": "Restart the runners one after the other.",
+    },
+    "Inspect": {
+        "status": "Show the state of each mapping, and what to do about it.",
+        "explain": "Say why a row is in the target or not.",
+        "wait-for": "Wait until the target has everything of the source up to a point.",
+        "quality": "Report rows that broke a rule, defaults used, stale rows.",
+        "audit": "Show what was written, and which policies masked it.",
+    },
+    "Operate a mapping": {
+        "pause": "Stop writing a mapping until you resume it.",
+        "resume": "Go on with a paused mapping.",
+        "batch": "Copy a source table to its target: all rows or the changed ones.",
+        "resync": "Make a target equal to its source, after everything was checked.",
+        "replay": "Apply events of a mapping again, from a time or an offset.",
+        "reconcile": "Compare source and target through the mapping, and repair.",
+        "dlq": "List, explain, replay or discard dead letters.",
+        "conflicts": "List conflicts between both databases, and resolve them.",
+    },
+    "Maintain the databases": {
+        "purge": "Delete what is past its retention from the runner's tables.",
+        "erase": "Remove one person's data from the runner's tables.",
+        "recover": "Prepare the mappings of a database that was restored.",
+    },
 }
-"""Each is a module of this package, and its help begins with this sentence."""
+"""Each command is a module of this package, and its help begins with this sentence."""
+COMMANDS = {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 
 
 class Program(Group):
@@ -85,8 +93,13 @@ class Program(Group):
         raise click.exceptions.NoSuchCommand(name, possibilities=self.list_commands(ctx), ctx=ctx)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items(), *_summaries()])
+        sections = SECTIONS | {"Commands of other packages": dict(_summaries())}
+        width = max(len(name) for section in sections.values() for name in section)
+        for title, section in sections.items():
+            if section:
+                rows = [(name.ljust(width), text) for name, text in section.items()]
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         return [
@@ -121,8 +134,19 @@ def program() -> None:
     start here:
       sink-runner plugins               what is installed, and what is on
       sink-runner config                what can be set, and what is
+      sink-runner doctor                what is wrong, and what to do about it
       sink-runner run                   apply events until it is stopped
+      sink-runner status                the state of each mapping
       sink-runner COMMAND --help        ends with examples of the command
+
+    exit codes:
+      0    success; a check found nothing
+      1    failure, or a check found something
+      2    wrong usage
+      3    wait-for: the point was not reached in time
+      75   another run or a pause keeps this one out: try again later
+      78   the configuration or a plugin is wrong, or a plugin is unknown or off
+      130  Ctrl-C
     """
 
 

@@ -4,7 +4,13 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
+
+from sink_runner.batch.session import BUSY
+from sink_runner.cli.command import EX_CONFIG, FAILURE, OK
+from sink_runner.cli.program import SECTIONS
+from sink_runner.cli.wait_for import TIMED_OUT
 
 COMMANDS = ("plugins", "run", "schedule", "config", "quality", "new")
 
@@ -26,10 +32,24 @@ def test_help_lists_the_commands(call):
     assert all(re.search(rf"^  {command} ", out, re.MULTILINE) for command in COMMANDS)
 
 
+def test_help_groups_commands_by_task(call, site):
+    install_command(site, GREET)
+    out = call("--help")[1]
+    titles = re.findall(r"^([A-Z].*):\n  [a-z]", out, re.MULTILINE)
+    assert titles == [*SECTIONS, "Commands of other packages"]
+    assert "Inspect:\n  status     Show the state of each mapping" in out
+
+
+def test_help_lists_exit_codes(call):
+    listed = call("--help")[1].partition("exit codes:\n")[2]
+    codes = [int(code) for code in re.findall(r"^  (\d+) ", listed, re.MULTILINE)]
+    assert codes == [OK, FAILURE, click.UsageError.exit_code, TIMED_OUT, BUSY, EX_CONFIG, 130]
+
+
 @pytest.mark.parametrize(
     ("argv", "advice"),
     [
-        ([], "Commands:"),
+        ([], "Operate a mapping:"),
         (["plugns"], "Did you mean 'plugins'?"),
         (["plugins", "--jsn"], "Did you mean '--json'?"),
         (["new", "x"], "Try 'sink-runner new --help' for help."),
