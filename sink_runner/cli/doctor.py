@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..config import ConfigFile
+from ..config.reader import hint
 from ..doctor import report
 from ..doctor.check_group import CheckGroup
 from ..doctor.deployment import SECONDS, Deployment
@@ -73,7 +74,8 @@ def _deployment(name: str | None, file: ConfigFile) -> Deployment:
     if name is not None:
         if name not in plugins or not (plugins[name].errors or name in mappings):
             raise click.UsageError(
-                f"{name!r} is not a mapping that is on; see `sink-runner plugins`"
+                f"{name!r} is not a mapping that is on (see `sink-runner plugins`)"
+                f"{hint(name, mappings)}"
             )
         mappings = {one: mapping for one, mapping in mappings.items() if one == name}
     return Deployment(config=file.config(), plugins=plugins, mappings=mappings)

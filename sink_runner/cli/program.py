@@ -29,6 +29,7 @@ GROUP = "sink_runner.commands"
 """Entry points of other distributions; each names a `click.Command`."""
 INTERRUPTED = 130
 NAME = "sink-runner"
+ADVICE = "try again later; `sink-runner doctor` shows what cannot be used"
 
 SECTIONS = {
     "Set up": {
@@ -167,7 +168,9 @@ def report(fault: Exception, module: str) -> int:
         case ConfigError() | PluginError():
             _complain(str(fault) if trusted else error_text.text_of(fault))
             return EX_CONFIG
-        case EventError() | RetriableError() | FatalError():
+        case RetriableError():
+            _complain(f"{error_text.text_of(fault)}\n{ADVICE}")
+        case EventError() | FatalError():
             _complain(error_text.describe(fault))
         case SinkError():
             _complain(str(fault) if trusted else error_text.text_of(fault))

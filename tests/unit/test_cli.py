@@ -258,6 +258,17 @@ def test_statements_in_error_are_on_own_lines(site, call):
     assert call("greet") == (1, "", "sink-runner: run this:\n  ALTER TABLE a OWNER TO b;\n")
 
 
+def test_unavailable_database_is_reported_with_advice(call, configured, site, monkeypatch):
+    site.mapping("apples", target="north.public.t")
+    configured("apples")
+    monkeypatch.setenv("NORTH", "host=127.0.0.1 port=1 dbname=north user=sink")
+    code, out, err = call("pause", "apples", "--reason", "rebuild")
+    assert (code, out) == (1, "")
+    assert err.startswith("sink-runner: no connection to database north at 127.0.0.1:1 as sink")
+    assert "RetriableError" not in err
+    assert "`sink-runner doctor`" in err
+
+
 @pytest.mark.parametrize("what", ["EventError('9829012345')", "ValueError('9829012345')"])
 def test_error_that_may_contain_values_prints_class(site, call, what):
     install_command(site, RAISE.format(what=what))

@@ -25,6 +25,7 @@ def test_unknown_mapping_is_wrong_usage(site, configured, call) -> None:
     code, _, errors = call("doctor", "two")
     assert code == 2
     assert "'two' is not a mapping that is on" in errors
+    assert "did you mean 'one'?" in call("doctor", "oen")[2]
 
 
 def test_each_group_has_a_line(site, configured, call, monkeypatch) -> None:
