@@ -49,7 +49,7 @@ class ServiceClient:
             self._post(text)
         except BaseException:
             with self._lock:
-                del self._sent[text]
+                self._sent.pop(text, None)  # absent if `repeat_seconds` have passed
             raise
 
     def close(self) -> None:

@@ -118,6 +118,23 @@ def test_service_that_is_down_is_named():
     assert caught.value.status == 503
 
 
+def test_failure_after_repeat_seconds_is_reported(forecasts, monkeypatch):
+    """The service answers later than `repeat_seconds`; another request arrived meanwhile."""
+    now = [0.0]
+    settings = Service(url=forecasts.url, repeat_seconds=60)
+    client = ServiceClient("forecasts", settings, clock=lambda: now[0])
+
+    def answer_late(*_: object, **__: object) -> SimpleNamespace:
+        now[0] += 61
+        client._claim(b"other")
+        return SimpleNamespace(status=500)
+
+    monkeypatch.setattr(client._pool, "request", answer_late)
+    with pytest.raises(ProblemError) as caught:
+        client.send({})
+    assert caught.value.status == 503
+
+
 def test_request_is_sent_again_after_its_time(forecasts):
     now = [0.0]
     settings = Service(url=forecasts.url, repeat_seconds=60)
