@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
 import urllib3
+from urllib3.exceptions import HTTPError
 
 from ..config.lineage import Lineage
 from ..error_text import describe
@@ -25,6 +27,7 @@ _SECONDS = 5.0
 _MOST_QUEUED = 1_000
 _PATH = "/api/v1/lineage"
 _REDIRECT, _SERVER_ERROR = 300, 500
+_TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(slots=True)
@@ -110,13 +113,16 @@ class LineageClient:
                 self._deliver(*event)
 
     def _deliver(self, run: Run, report: Report) -> None:
-        """Send an event, with retries until the client is closed; log an outage once."""
+        """Send an event, with retries during an outage until the client is closed.
+
+        Every other failure would repeat, and hold up the events of all runs: the event is dropped.
+        """
         while True:
-            reason, again = "", True
+            reason, again = "", False
             try:
                 self._post(run_event(report, self._settings.namespace, run.datasets()))
             except Exception as fault:  # noqa: BLE001 - lineage never ends what it reports
-                reason, again = describe(fault), not isinstance(fault, ConfigError)
+                reason, again = describe(fault), isinstance(fault, RetriableError | HTTPError)
             if reason and not self._is_away:
                 self._log.warning("lineage_not_sent", reason=reason)
             self._is_away = bool(reason)
@@ -130,7 +136,7 @@ class LineageClient:
         body = json.dumps(event).encode()
         url = self._settings.url.rstrip("/") + _PATH
         status = self._pool.request("POST", url, body=body, headers=headers).status
-        if status >= _SERVER_ERROR:
+        if status >= _SERVER_ERROR or status in _TEMPORARY:
             raise RetriableError(f"the lineage receiver answers {status}")
         if status >= _REDIRECT:
             raise ConfigError(f"the lineage receiver answers {status}; check [lineage]")

@@ -117,7 +117,7 @@ def test_event_has_bearer_token(client, receiver: Receiver) -> None:
 
 def test_events_are_sent_after_an_outage(client, receiver: Receiver) -> None:
     """The receiver refuses three attempts; every event arrives, and the log has one warning."""
-    receiver.statuses = [503, 500, 503]
+    receiver.statuses = [503, 500, 429]
     with capture_logs() as logs:
         made = client()
         with track(made, JOB, datasets):
@@ -181,6 +181,20 @@ def test_unusable_description_ends_no_run(client, receiver: Receiver) -> None:
         event_of(receiver)
     assert [one["event"] for one in logs] == ["lineage_not_sent"]
     assert "unknown database 'atlantis'" in logs[0]["reason"]
+
+
+def test_broken_description_blocks_no_other_run(client, receiver: Receiver) -> None:
+    """A defect fails at each attempt, so the event is dropped and not sent again."""
+
+    def fail() -> Datasets:
+        raise KeyError("column")
+
+    made = client()
+    with track(made, JOB, fail):
+        pass
+    with track(made, JOB, datasets):
+        pass
+    assert event_of(receiver)["eventType"] == "START"
 
 
 def test_nothing_is_sent_without_url() -> None:
