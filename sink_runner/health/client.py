@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,13 +48,14 @@ def read_step_seconds(settings: HealthSettings, mapping: str) -> Mapping[str, fl
 
     Empty if no runner answers, or the mapping has written no batch.
     """
-    body = _read(settings, "/metrics")
     totals: dict[str, dict[str, float]] = defaultdict(dict)
-    for family in text_string_to_metric_families((body or b"").decode()):
-        if family.name == _STEPS:
-            for sample in family.samples:
-                if sample.labels["mapping"] == mapping:
-                    totals[sample.labels["step"]][sample.name] = sample.value
+    with suppress(ValueError, KeyError):  # another program has the port
+        text = (_read(settings, "/metrics") or b"").decode()
+        for family in text_string_to_metric_families(text):
+            if family.name == _STEPS:
+                for sample in family.samples:
+                    if sample.labels["mapping"] == mapping:
+                        totals[sample.labels["step"]][sample.name] = sample.value
     return {
         step: total[f"{_STEPS}_sum"] / total[f"{_STEPS}_count"]
         for step, total in totals.items()

@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from sink_runner.config.sections import HealthSettings
+from sink_runner.health import client as health_client
 from sink_runner.health import server
+from sink_runner.health.client import read_step_seconds
 from sink_runner.health.server import serving
 from sink_runner.model.status import Health
 
@@ -204,3 +206,10 @@ class TestServer:
         for _ in range(2):
             with serving(settings, health) as address:
                 assert httpx.get(f"{address}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b"\xff"])
+def test_other_program_reports_no_steps(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the port of the runner, and answers with something else."""
+    monkeypatch.setattr(health_client, "_read", lambda *_: body)
+    assert read_step_seconds(HealthSettings(port=1), "feedback") == {}
