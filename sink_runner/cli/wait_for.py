@@ -102,8 +102,9 @@ def wait_for(
 def _streaming(mappings: Mapping[str, TableMapping], name: str | None) -> dict[str, TableMapping]:
     found = {each: mapping for each, mapping in mappings.items() if mapping.streaming}
     if not found:
-        what = f"mapping {name!r} applies" if name else "no mapping applies"
-        raise ConfigError(f"{what} no events: only batch runs write its rows" if name else what)
+        if name is None:
+            raise ConfigError("no mapping that is on applies events; see `sink-runner plugins`")
+        raise ConfigError(f"mapping {name!r} applies no events: only batch runs write its rows")
     return found
 
 

@@ -74,3 +74,9 @@ def test_wrong_usage_is_refused(run: Any, arguments: tuple[str, ...], expected: 
     code, _, err = run(*arguments)
     assert code == expected
     assert err
+
+
+def test_all_needs_a_streaming_mapping(run: Any, configured: Any) -> None:
+    configured("batches")
+    code, _, err = run("--all", "--now")
+    assert (code, "no mapping that is on applies events" in err) == (78, True)
