@@ -153,7 +153,8 @@ class Retention:
     dead_letters_days: Duration = 90.0
     """How long settled dead letters are kept without their payload; 0: for ever."""
     audit_days: Duration = 1095.0
-    """How long the audit log is kept, in whole months; 0: for ever."""
+    """How long the audit log is kept, in whole months, and the requests of operators; 0: for
+    ever."""
     conflicts_days: Duration = 90.0
     """How long resolved conflicts are kept, whether a person or a rule of the mapping resolved
     them; a person's decision stays in the audit log. 0: for ever."""

@@ -46,6 +46,9 @@ AND t.run NOT IN (
 _OLD_RECONCILE_RUNS = "t.outcome NOT IN ('running', 'interrupted') AND t.finished < now() - %(age)s"
 _OLD_CONFLICTS = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
 _TOMBSTONES = "t.deleted_at < now() - %(age)s"
+# The newest request of each kind is kept: runners compare its number with the one they followed.
+_OLD_CONTROL_REQUESTS = """coalesce(t.finished_at, t.requested_at) < now() - %(age)s
+AND t.request NOT IN (SELECT max(request) FROM sink.control_request GROUP BY mapping, kind)"""
 _EXPIRED_REQUESTS = "t.claimed_at < now() - %(age)s"
 
 _SCHEDULES = "SELECT mapping, mode, cron, done_until FROM sink.schedule"
@@ -127,6 +130,7 @@ class Purge:
             Rule("batch_run", _OLD_BATCH_RUNS, timedelta(days=days.runs_days)),
             Rule("reconcile_run", _OLD_RECONCILE_RUNS, timedelta(days=days.runs_days)),
             Rule("conflict", _OLD_CONFLICTS, timedelta(days=days.conflicts_days), append_only=True),
+            Rule("control_request", _OLD_CONTROL_REQUESTS, timedelta(days=days.audit_days)),
         ]
         self._rules = [rule for rule in rules if rule.age]
         self._rules.append(

@@ -40,6 +40,10 @@ VALUES ('t', '1', 'a', 'b', 'data_conflict', %(action)s, now() AT TIME ZONE 'UTC
 """
 MAY_DELETE = "SELECT has_table_privilege('sink_writer', 'sink.conflict', 'DELETE')"
 SCHEDULE = "INSERT INTO sink.schedule (mapping, mode, cron, done_until) VALUES (%s, %s, %s, %s)"
+REQUEST = """
+INSERT INTO sink.control_request (mapping, kind, requested_by, requested_at)
+VALUES ('a', %s, 'ada', now() - %s)
+"""
 VERSION = "INSERT INTO sink.row_version (mapping, key, position, deleted_at) VALUES (%s, %s, 1, %s)"
 
 
@@ -132,6 +136,17 @@ class TestOtherTables:
         assert not allowed  # only the purge may delete from the history
         write_retention("conflicts_days = 0")
         assert "sink.conflict" not in run_purge(harness)
+
+    def test_newest_control_requests_are_kept(self, harness: Any) -> None:
+        """A runner would restart, or claim its partitions again, for another newest number."""
+        for days, kind in ((1097, "replay"), (1096, "replay"), (1096, "reload"), (1, "reload")):
+            harness.admin.execute(REQUEST, (kind, timedelta(days=days)))
+        assert run_purge(harness, "--dry-run")["sink.control_request"] == 2
+        assert run_purge(harness)["sink.control_request"] == 2
+        kept = harness.admin.execute("SELECT kind FROM sink.control_request ORDER BY request")
+        assert kept.fetchall() == [("replay",), ("reload",)]
+        write_retention("audit_days = 0")
+        assert "sink.control_request" not in run_purge(harness)
 
     def test_progress_of_yearly_schedule_is_kept(self, harness: Any) -> None:
         """Its last run is a year ago and the next one is two days overdue."""
