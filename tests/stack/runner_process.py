@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from sink_stack.stack import sink_runner
+
+from ..support.waits import eventually
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 60.0
@@ -76,17 +78,6 @@ def run_runner(
     finally:
         if runner.process.poll() is None:
             runner.stop()
-
-
-def eventually(
-    condition: Callable[[], Any], seconds: float = TIMEOUT_SECONDS, *, pause: float = 0.05
-) -> Any:
-    """Wait until `condition` returns a true value, and return it; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
-        time.sleep(pause)
-    return found
 
 
 def fetch_row(connection: psycopg.Connection[Any], query: str, *parameters: Any) -> Any:

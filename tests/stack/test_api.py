@@ -24,7 +24,8 @@ from sink_stack.testing_stack import StackUnderTest
 
 from ..support.http_receiver import receiving
 from ..support.otlp import spans_of
-from .runner_process import ROOT, TIMEOUT_SECONDS, eventually, fetch_row, run_runner
+from ..support.waits import eventually
+from .runner_process import ROOT, TIMEOUT_SECONDS, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 

@@ -10,7 +10,8 @@ import pytest
 from sink_stack.testing_stack import StackUnderTest
 
 from ..support import console
-from .runner_process import ROOT, eventually
+from ..support.waits import eventually
+from .runner_process import ROOT
 from .test_api import start_api
 
 pytestmark = pytest.mark.stack

@@ -11,7 +11,8 @@ from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from ..support import console
-from .runner_process import ROOT, eventually, fetch_row, run_runner
+from ..support.waits import eventually
+from .runner_process import ROOT, fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 NAME = "golden-records"

@@ -21,8 +21,8 @@ from sink_stack.progress import Reporter
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
+from ..support.waits import eventually
 from . import demo_deployment
-from .runner_process import eventually
 
 pytestmark = pytest.mark.stack
 

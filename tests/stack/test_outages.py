@@ -11,7 +11,8 @@ import pytest
 from sink_stack import ports
 from sink_stack.testing_stack import StackUnderTest
 
-from .runner_process import eventually, fetch_row, run_runner
+from ..support.waits import eventually
+from .runner_process import fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 

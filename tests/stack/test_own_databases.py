@@ -19,7 +19,8 @@ from sink_stack.programs import Installer
 from sink_stack.testing_stack import StackUnderTest
 
 from ..support import guide
-from .runner_process import ROOT, eventually
+from ..support.waits import eventually
+from .runner_process import ROOT
 
 pytestmark = pytest.mark.stack
 

@@ -16,7 +16,8 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from sink_stack.testing_stack import StackUnderTest
 
-from .runner_process import eventually, fetch_row, run_runner
+from ..support.waits import eventually
+from .runner_process import fetch_row, run_runner
 
 pytestmark = pytest.mark.stack
 # CI runs for a minute.

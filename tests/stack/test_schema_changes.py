@@ -22,7 +22,8 @@ from sink_runner.config.registry import Registry
 from sink_runner.plugin import Table
 from sink_runner.schema_check.catalog_schema import key_schema, read_shape, value_schema
 
-from .runner_process import ROOT, RunnerProcess, eventually, fetch_row, start_runner
+from ..support.waits import eventually
+from .runner_process import ROOT, RunnerProcess, fetch_row, start_runner
 
 pytestmark = pytest.mark.stack
 

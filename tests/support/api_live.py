@@ -29,4 +29,4 @@ def serve_on_port(app: FastAPI, api: Api) -> Iterator[str]:
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(60)

@@ -79,11 +79,11 @@ class ConsoleProcess:
     admin: dict[str, psycopg.Connection] = field(repr=False)
 
     def get(self, path: str, key: str = "observe") -> httpx.Response:
-        return httpx.get(f"{self.url}/v1/{path}", headers={"X-API-Key": self.keys[key]}, timeout=20)
+        return httpx.get(f"{self.url}/v1/{path}", headers={"X-API-Key": self.keys[key]}, timeout=60)
 
     def post(self, path: str, key: str = "operate", **body: Any) -> httpx.Response:
         headers = {"X-API-Key": self.keys[key]}
-        return httpx.post(f"{self.url}/v1/{path}", headers=headers, json=body, timeout=20)
+        return httpx.post(f"{self.url}/v1/{path}", headers=headers, json=body, timeout=60)
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def console_process(postgres, folder: Path) -> Iterator[ConsoleProcess]:
         yield ConsoleProcess(f"http://127.0.0.1:{port}", keys, config, admin)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         for session in admin.values():
             session.close()
 

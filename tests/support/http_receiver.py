@@ -26,7 +26,7 @@ class Receiver:
 
     def next(self) -> Posted:
         """Return the next request; wait for it."""
-        return self.posted.get(timeout=20)
+        return self.posted.get(timeout=60)
 
     def all(self) -> list[Posted]:
         """Return the requests that are there."""

@@ -144,7 +144,7 @@ def status_of(error):
     thread = MappingThread("one", lambda: worker, health.mapping("one"), stop)
     stop.set()
     thread.start()
-    thread.join(5)
+    thread.join(60)
     texts = [status.as_dict() for status in health.statuses().values()]
     return json.dumps(texts) + generate_latest(health.registry).decode()
 

@@ -68,13 +68,13 @@ def test_request_in_progress_is_not_executed_twice(service, monkeypatch):
 
     def slowly(*sent):
         started.set()
-        assert proceed.wait(10)
+        assert proceed.wait(60)
         return publish(*sent)
 
     monkeypatch.setattr(service.publisher, "publish", slowly)
     first = threading.Thread(target=service.post, kwargs={"Idempotency_Key": "k-1"})
     first.start()
-    assert started.wait(10)
+    assert started.wait(60)
     problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
     proceed.set()
     first.join()

@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ...support.waits import eventually
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-m", "sink_runner"]
 DATABASES = ("smart_warehouse", "smart_citizen")
@@ -31,7 +33,9 @@ def sink_mapping():
         {more}
     )
 """
-SLOW = 'streaming=False, query=Query(select="SELECT id FROM crates, pg_sleep(60) WHERE {changed}"),'
+SLOW = (
+    'streaming=False, query=Query(select="SELECT id FROM crates, pg_sleep(600) WHERE {changed}"),'
+)
 MISS_TWO_DAYS = "UPDATE sink.schedule SET done_until = now() - interval '2 days'"
 
 
@@ -113,13 +117,6 @@ def events(output: str) -> list[dict]:
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
-def until(ready, seconds: float = 30) -> None:
-    bound = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < bound
-        time.sleep(0.05)
-
-
 @pytest.mark.postgres
 class TestWithDatabases:
     def test_once_runs_what_is_due_and_ends(self, scheduler):
@@ -182,14 +179,12 @@ class TestWithDatabases:
         scheduler.call("--once")
         scheduler.miss_runs()
         with scheduler.running() as child:
-            until(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
-            began = time.monotonic()
+            eventually(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
             child.send_signal(signal.SIGTERM)
-            out, _ = child.communicate(timeout=15)
+            out, _ = child.communicate(timeout=60)
             assert child.returncode == 0
-            assert time.monotonic() - began < 10
         assert "batch_interrupted" in out
-        until(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
+        eventually(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
         assert scheduler.sql("smart_citizen", "SELECT outcome, failures FROM sink.schedule") == [
             ("interrupted", 0)
         ]
@@ -199,19 +194,19 @@ class TestWithDatabases:
         scheduler.call("--once")
         scheduler.sql("smart_citizen", f"{MISS_TWO_DAYS} WHERE mode = 'changed'")
         with scheduler.running() as child:
-            until(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
+            eventually(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
             scheduler.sql("smart_citizen", "ALTER TABLE sink.schedule RENAME TO gone")
-            out, _ = child.communicate(timeout=30)
+            out, _ = child.communicate(timeout=60)
         assert child.returncode == 78
         assert "UndefinedTable" in out
-        until(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
+        eventually(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
 
     def test_two_schedulers_run_a_batch_once(self, scheduler):
         scheduler.plugin()
         scheduler.call("--once")
         scheduler.miss_runs()
         with scheduler.running(), scheduler.running():
-            until(
+            eventually(
                 lambda: (
                     scheduler.sql("smart_citizen", "SELECT outcome FROM sink.schedule") == [("ok",)]
                 )

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from structlog.testing import capture_logs
 from sink_runner.control.reload import ReloadWatch
 from sink_runner.model.status import Health
 from sink_runner.runtime.control_link import ControlLink
+
+from ...support.waits import eventually
 
 pytestmark = pytest.mark.postgres
 
@@ -113,12 +114,9 @@ def test_process_executes_its_command_line_again(control: Any) -> None:
         assert row["runner"].endswith(f":{process.pid}")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def wait_until(condition: Any, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
+    eventually(lambda: condition() or process.poll() is not None)
+    assert process.poll() is None, log.read_text()

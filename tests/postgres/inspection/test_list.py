@@ -353,7 +353,7 @@ class TestExport:
         reader = threading.Thread(target=lambda: contents.append(path.read_text()), daemon=True)
         reader.start()
         assert harness.dlq("export", "--output", str(path))[0] == 0
-        reader.join(10)
+        reader.join(60)
         assert path.is_fifo()
         assert len("".join(contents).splitlines()) == 3
 

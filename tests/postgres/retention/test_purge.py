@@ -1,7 +1,6 @@
 """`purge` deletes rows past their retention, and none that the sink still reads."""
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,8 @@ from sink_runner.retention import daily, purge
 from sink_runner.retention.purge import Purge
 from sink_runner.schedule.plans import Plan, Progress
 from sink_runner.schedule.run_history import PostgresRunHistory, read_states
+
+from ...support.waits import eventually
 
 pytestmark = pytest.mark.postgres
 NOW = datetime.now(UTC)
@@ -211,7 +212,7 @@ class TestProcesses:
         add_discarded(harness, 1)
         age_dead_letters(harness, 91)
         with daily.purging(load(Path("sink-runner.toml")).config(), [harness.plugin]):
-            until(lambda: harness.dead_letters("status") == [])
+            eventually(lambda: harness.dead_letters("status") == [])
 
     def test_unreachable_database_does_not_stop_others(self, harness: Any) -> None:
         add_discarded(harness, 1)
@@ -405,10 +406,3 @@ def config_with(config: Any, databases: Any) -> Any:
         api=None,
         schedule=config.schedule,
     )
-
-
-def until(reached: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

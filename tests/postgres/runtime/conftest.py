@@ -241,7 +241,7 @@ class RunningWorker(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self.stop.set()
-        self.join(20)
+        self.join(60)
         assert not self.is_alive()
 
 

@@ -1,7 +1,5 @@
 """A worker detects an outage of Kafka, although a poll looks the same as without records."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +8,8 @@ from structlog.testing import capture_logs
 from sink_runner.errors import RetriableError
 from sink_runner.kafka.liveness import BrokerLiveness
 from sink_runner.model.status import Health
+
+from ...support.waits import eventually
 
 
 class Kafka:
@@ -35,13 +35,6 @@ class Kafka:
         health.mapping("one").running()
         self.liveness = BrokerLiveness(health.mapping("one"), 10, clock=self.clock)
         return self
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def test_silence_makes_worker_ping_kafka() -> None:

@@ -99,7 +99,7 @@ def test_stop_leaves_later_batches_of_a_poll(text_harness: Any) -> None:
     worker, _, stop = text_harness.worker(before_commit=lambda _: stop.set(), max_records=12)
     send(text_harness, 12)
     with text_harness.run(worker, stop) as running:
-        running.join(20)
+        running.join(60)
     assert len(text_harness.written_ids()) <= 4
     worker, _, stop = text_harness.worker(max_records=12)
     with text_harness.run(worker, stop):

@@ -1,6 +1,5 @@
 """A worker that an operator pauses, or whose events are replayed."""
 
-import time
 from typing import Any
 
 import pytest
@@ -10,14 +9,9 @@ from sink_runner.control.store import Wanted
 from sink_runner.errors import RetriableError
 from sink_runner.model.status import State
 
+from ...support.waits import eventually
+
 pytestmark = pytest.mark.postgres
-
-
-def eventually(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 class Operator:

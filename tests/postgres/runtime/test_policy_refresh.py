@@ -147,7 +147,7 @@ def test_policy_error_stops_worker_before_next_batch(harness: Any) -> None:
     with harness.run(worker, stop) as running:
         harness.wait_for([1])
         bad = True
-        running.join(20)
+        running.join(60)
         harness.broker.send(0, 2)
         time.sleep(0.1)
         assert isinstance(running.error, FatalError)

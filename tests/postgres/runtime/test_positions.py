@@ -109,7 +109,7 @@ class TestPositions:
         if sent:
             harness.broker.send(0, 9, offset=9)
         with harness.running() as running:
-            running.join(10)
+            running.join(60)
         assert isinstance(running.error, FatalError)
         assert "retention" in str(running.error)
         assert "`sink-runner batch staged --full`" in str(running.error)
@@ -133,7 +133,7 @@ class TestOwnership:
         for number in range(5, 5 + sent):
             harness.broker.send(0, number)
         with harness.running() as running:
-            running.join(5)
+            running.join(60)
         assert isinstance(running.error, FatalError)
         assert f"log ends at {1 + sent}" in str(running.error)
         assert harness.written_ids() == [0, 1, 2, 3, 4]
@@ -147,7 +147,7 @@ class TestOwnership:
             del harness.broker.logs[0][1:]
             harness.broker.send(0, 5)
             consumer.positions[0] = 0  # as Kafka resets it
-            running.join(5)
+            running.join(60)
         assert isinstance(running.error, FatalError)
 
     def test_fenced_worker_reclaims_assigned_partitions(self, harness: Any) -> None:

@@ -1,9 +1,8 @@
 """A worker with records without a value (Kafka's tombstones)."""
 
-import time
-
 import pytest
 
+from ...support.waits import eventually
 from .conftest import WorkerHarness
 
 pytestmark = pytest.mark.postgres
@@ -20,10 +19,7 @@ def send_tombstone(harness: WorkerHarness, key: bytes) -> None:
 
 
 def wait_for_rows(harness: WorkerHarness, expected: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while rows(harness) != expected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert rows(harness) == expected
+    eventually(lambda: rows(harness) == expected)
 
 
 def test_lone_tombstone_removes_the_row(harness: WorkerHarness) -> None:

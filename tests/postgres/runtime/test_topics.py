@@ -56,7 +56,7 @@ def test_recreated_topic_stops_mapping(harness: Any, rows: range) -> None:
         topics.append(NEW)
         recreate(harness, rows)
         consumer.positions[0] = min(5, 0 if len(rows) < 5 else 5)
-        running.join(20)
+        running.join(60)
     assert isinstance(running.error, FatalError)
     assert "deleted and created again (its id was old and is new)" in str(running.error)
     assert "sink-runner batch staged --full" in str(running.error)
@@ -157,7 +157,7 @@ def run_over_truncation(harness: Any, ends: EpochEnds) -> BaseException | None:
     with harness.run(worker, stop) as running:
         harness.wait_for(list(range(5)))
         truncate(harness, 2)
-        running.join(20)
+        running.join(60)
     error: BaseException | None = running.error
     return error
 
@@ -191,7 +191,7 @@ def test_truncation_is_detected_at_claim(harness: Any, end: EpochEnd, message: s
     truncate(harness, 4, range(20, 21))
     worker, _, stop = checked_worker(harness, [OLD], 1e9, EpochEnds(e3=end))
     with harness.run(worker, stop) as running:
-        running.join(20)
+        running.join(60)
     assert isinstance(running.error, FatalError)
     assert message in str(running.error)
     assert harness.written_ids() == list(range(5))
@@ -227,7 +227,7 @@ def test_truncation_within_batch_stops_mapping(harness: Any) -> None:
     send(harness, range(5, 8), 4)
     worker, _, stop = checked_worker(harness, [OLD], 1e9, EpochEnds(e3=EpochEnd(3, 4)))
     with harness.run(worker, stop) as running:
-        running.join(20)
+        running.join(60)
     assert isinstance(running.error, FatalError)
     assert harness.written_ids() == []
 
@@ -264,7 +264,7 @@ def test_recreated_topic_with_lower_epoch_is_checked_first(harness: Any) -> None
         topics.append(NEW)
         harness.broker.logs[0] = []
         send(harness, range(20, 30), 0)
-        running.join(20)
+        running.join(60)
     assert isinstance(running.error, FatalError)
     assert "deleted and created again" in str(running.error)
     assert harness.written_ids() == list(range(5))

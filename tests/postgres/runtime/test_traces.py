@@ -56,7 +56,7 @@ def test_fatal_error_of_write_is_traced(harness: Any, receiver: Receiver) -> Non
         raise FatalError("the end")
 
     harness.broker.send(0, 0, headers=HEADERS)
-    spans = run(harness, receiver, lambda running: running.join(20), before_commit=fail)
+    spans = run(harness, receiver, lambda running: running.join(60), before_commit=fail)
     (event,) = [span for span in spans if span.trace == TRACE]
     assert event.attributes["sink.outcome"] == "failed"
     assert event.error == "sink_runner.errors.FatalError"

@@ -77,12 +77,12 @@ class TestWaiting:
 
         def block(_: Any) -> None:
             inside.set()
-            gate.wait(20)
+            gate.wait(60)
 
         for number in range(30):
             harness.broker.send(0, number)
         with harness.running(before_commit=block, max_records=1):
-            assert inside.wait(10)
+            assert inside.wait(60)
             time.sleep(0.5)
             # The first poll returned records from before the seek.
             assert harness.broker.polls_with_records <= 3
@@ -122,10 +122,10 @@ class TestWaiting:
         elif where == "poll":
             consumer.poll = refuse
         with harness.run(worker, stop) as running:
-            assert waiting.wait(10)
+            assert waiting.wait(60)
             started = time.monotonic()
             stop.set()
-            running.join(10)
+            running.join(60)
             assert time.monotonic() - started < 5
         assert running.error is None
         assert harness.hooks.calls == ["startup", "shutdown"]
@@ -172,9 +172,9 @@ def test_stop_finishes_current_batch(harness: Any) -> None:
 
     harness.broker.send(0, 0)
     with harness.running(before_commit=write_slowly) as running:
-        assert inside.wait(10)
+        assert inside.wait(60)
         running.stop.set()
-        running.join(10)
+        running.join(60)
     assert (running.error, harness.written_ids()) == (None, [0])
     assert harness.broker.committed == {0: 1}
 
@@ -210,7 +210,7 @@ def test_lineage_sees_why_a_worker_ends(harness: Any) -> None:
     harness.broker.send(0, 0)
     worker, _, stop = harness.worker(before_commit=crash, observers=Observers(observed))
     with harness.run(worker, stop) as running:
-        running.join(20)
+        running.join(60)
     assert observed.events == ["entered", RuntimeError]
 
 

@@ -10,14 +10,9 @@ from structlog.testing import capture_logs
 from sink_runner.errors import ConfigError, FatalError, RetriableError, WriteError
 from sink_runner.writer.budget import Budget
 
+from ...support.waits import eventually
+
 pytestmark = pytest.mark.postgres
-
-
-def eventually(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 class RejectRows:
@@ -100,7 +95,7 @@ def test_exceeded_budget_keeps_offsets(harness: Any) -> None:
     worker, _, stop = harness.worker(before_commit=RejectRows(4, 5), max_records=100)
     worker._committer._budget = Budget("staged", 1)
     with harness.run(worker, stop) as running:
-        running.join(20)
+        running.join(60)
     assert isinstance(running.error, FatalError)
     assert "sink-runner dlq list --mapping staged" in str(running.error)
     assert harness.written_ids() == []

@@ -9,15 +9,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from ...support.waits import eventually
+
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra-17"
-
-
-def eventually(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 def test_deferred_events_are_applied_in_order(lookup_harness: Any) -> None:

@@ -57,7 +57,7 @@ def rotate(server: SecureServer, new: str) -> None:
     server.end_sessions("sink_writer")
 
 
-def wait_for(state: State, harness: WorkerHarness, seconds: float = 20) -> str:
+def wait_for(state: State, harness: WorkerHarness, seconds: float = 60) -> str:
     """Wait until the mapping is in this state; return the reason of the state."""
     deadline = time.monotonic() + seconds
     while (found := harness.health.statuses()["staged"]).state is not state:
@@ -107,7 +107,7 @@ def test_refused_login_quarantines_until_the_password_is_right(
     ended.set()
     for stop in stops:
         stop.set()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     dead_letters = harness.target.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
     assert dead_letters.fetchone() == (0,)

@@ -186,7 +186,7 @@ class TestConcurrentWriters:
             )
             thread.start()
             assert not done.wait(0.5)
-        thread.join(20)
+        thread.join(60)
         assert ids(target) == [("f", 3), ("f", 4)]
 
     def test_many_concurrent_writes_converge(self, target: Any) -> None:
@@ -204,7 +204,7 @@ class TestConcurrentWriters:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert target.rows("family, score") == [(f"f{k}", s) for k in range(3) for s in (14, 15)]
 
     def test_runners_may_start_concurrently(self, written: Callable[..., Any]) -> None:
@@ -225,7 +225,7 @@ class TestConcurrentWriters:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(20)
+                thread.join(60)
             assert errors == []
             target.scratch.admin.execute(f"DROP TABLE {target.table.sql_name}, {table}")
 

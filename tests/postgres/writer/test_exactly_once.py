@@ -74,7 +74,7 @@ class TestOnce:
 
         harness.committer._writer.write = slow
         assert harness.apply(harness.batch("ok")) == 1
-        thread.join(10)
+        thread.join(60)
         assert [claim.next_offset for claim in claims] == [100]
 
 

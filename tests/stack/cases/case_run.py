@@ -21,7 +21,8 @@ from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic
 
 from ...support.type_values import EXTENSION_NAMES
-from ..runner_process import ROOT, RunnerProcess, eventually, start_runner
+from ...support.waits import eventually
+from ..runner_process import ROOT, RunnerProcess, start_runner
 from .model import SOURCE, TARGET, Case
 
 _STEP_SECONDS = 30.0

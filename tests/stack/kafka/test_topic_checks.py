@@ -15,7 +15,7 @@ from sink_runner.kafka.topic_checks import read_topic, topic_faults
 from sink_runner.kafka.topic_identity import TopicWatch, identify
 from sink_runner.model.partition import Topic
 
-from ..runner_process import eventually
+from ...support.waits import eventually
 
 pytestmark = pytest.mark.stack
 

@@ -158,7 +158,7 @@ def test_full_queue_drops_events(client, receiver: Receiver, monkeypatch) -> Non
 
     made = client()
     with track(made, Job(JobKind.BATCH, "first"), wait):
-        entered.wait(20)
+        entered.wait(60)
         for n in range(10):
             with track(made, Job(JobKind.BATCH, str(n)), datasets):
                 pass

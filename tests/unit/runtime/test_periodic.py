@@ -16,8 +16,8 @@ def test_work_is_repeated_and_closed_by_its_thread() -> None:
         done.release()
 
     with repeating("test", work, 0.0, note):
-        assert done.acquire(timeout=20)
-        assert done.acquire(timeout=20)
+        assert done.acquire(timeout=60)
+        assert done.acquire(timeout=60)
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
@@ -30,6 +30,6 @@ def test_block_ends_although_work_hangs() -> None:
         release.wait(60)
 
     with repeating("test", hang, 0.0, lambda: closed.append(1)):
-        assert started.wait(20)
+        assert started.wait(60)
     assert closed == []
     release.set()

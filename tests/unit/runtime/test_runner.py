@@ -300,7 +300,7 @@ def test_error_while_running_quarantines(kind: type[Exception]) -> None:
         time.sleep(0.01)
     assert health.statuses()["one"].reason == "GRANT INSERT ON TABLE t TO sink_writer"
     thread._stop_event.set()
-    thread.join(5)
+    thread.join(60)
     assert thread.failed
 
 
@@ -363,7 +363,7 @@ def test_mapping_that_does_not_return_is_paused() -> None:
             thread.check_progress()
             assert health.statuses()["one"].state is state
         worker.stopped.set()
-        thread.join(5)
+        thread.join(60)
     (line,) = [line for line in logs if line["event"] == "mapping_stalled"]
     assert line["mapping"] == "one"
     frames = [frame for stack in line["stacks"] for frame in stack]
@@ -381,6 +381,6 @@ def test_mapping_that_ends_after_a_stall_stays_stopped() -> None:
     worker.turned = -1e6
     thread.check_progress()
     fail.set()
-    thread.join(5)
+    thread.join(60)
     thread.check_progress()
     assert health.statuses()["one"].state is State.STOPPED
