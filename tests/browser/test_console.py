@@ -62,7 +62,7 @@ def press_until_focus(page: Page, selector: str) -> None:
     raise AssertionError(f"the keyboard does not reach {selector}")
 
 
-def test_page_says_what_runs_and_why_not(signed_in):
+def test_page_shows_states_and_their_reasons(signed_in):
     page = signed_in()
     expect(page.locator("h1")).to_have_text("9 of 12 mappings run; the oldest change waits 14 min.")
     held = page.locator(".held-list li")
@@ -166,7 +166,7 @@ def test_markup_in_an_answer_stays_text(console, signed_in):
 
 
 def poll(page: Page) -> None:
-    """Make the page read now, as it does when its tab comes to the front."""
+    """Make the page refresh now, as it does when its tab becomes visible."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -181,7 +181,7 @@ def test_answer_that_fails_leaves_the_last_one(console, signed_in):
     expect(page.locator(".notice")).to_have_count(0)
 
 
-def test_row_is_followed_by_key_or_place(console, signed_in):
+def test_row_is_followed_by_key_or_offset(console, signed_in):
     page = signed_in("decisions")
     for text in ("7", "smart_warehouse.decision.applications:0:17"):
         page.fill("#follow", text)

@@ -52,7 +52,7 @@ def block_run(site: Site) -> Iterator[Repeat]:
 
 @contextmanager
 def stop_schedule(site: Site) -> Iterator[Repeat]:
-    """Stop the schedule, and let it be two days later by its own record."""
+    """Stop the schedule, and set its progress back by two days."""
     _start_schedule(site)
     wait_until(lambda: fetch_value(site.warehouse, _HAS_SCHEDULE), _SECONDS)
     site.stack.stop("schedule")

@@ -27,4 +27,4 @@ class Condition:
     seconds: float = 90
     """How long the alert may take to fire, and to clear."""
     prepare: Callable[[Site], None] | None = None
-    """Is called when the drill begins."""
+    """Called when the drill begins."""

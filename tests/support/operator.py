@@ -13,7 +13,7 @@ _TIMEOUT_SECONDS = 240
 
 
 class Operator:
-    """A person in front of the stack of a test, with the programs and variables of an operator."""
+    """Runs shell commands on the stack of a test, with the environment that an operator has."""
 
     def __init__(self, layout: Layout, folder: Path) -> None:
         text = (ROOT / "sink-runner.toml").read_text(encoding="utf-8")

@@ -164,7 +164,7 @@ def test_ports_equal_those_of_settings(cluster, config):
         assert cluster.config_map("debezium-environment")["CAPTURE_HTTP_PORT"] == "8080"
 
 
-def test_probes_ask_what_is_served(cluster):
+def test_probes_use_served_paths_and_ports(cluster):
     api = (ROOT / "sink_runner" / "api" / "app.py").read_text()
     compose = (ROOT / "compose" / "compose.yaml").read_text()
     for name, container in cluster.containers().items():

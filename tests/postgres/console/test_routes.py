@@ -66,7 +66,7 @@ def test_unknown_mapping_is_not_found(console):
     )
 
 
-def test_row_cannot_be_followed_without_kafka(console):
+def test_explain_without_kafka_is_unavailable(console):
     answer = console.post("mappings/decisions/explain", key="observe", at="a:0:1")
     assert (answer.status_code, "Kafka" in answer.json()["detail"]) == (503, True)
     for body in ({"at": "9812345670"}, {}, {"at": "a:0:1", "key": "9812345670"}):

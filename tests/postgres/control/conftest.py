@@ -93,7 +93,7 @@ class ControlHarness:
 
 @pytest.fixture
 def control(postgres: Any, site: Any, tmp_path: Path, call: Any) -> Any:
-    """A database whose mappings are `apples`, `pears` and, by its batch form alone, `plums`."""
+    """A database whose mappings are `apples`, `pears` and `plums`, which has only batch runs."""
     site.mapping("apples")
     site.mapping("pears")
     site.nightly("plums")

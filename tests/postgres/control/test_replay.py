@@ -111,7 +111,7 @@ def test_mapping_without_topic_is_refused(apples: Any) -> None:
     assert "run `sink-runner batch plums --full`" in err
 
 
-def test_start_that_is_neither_is_refused(apples: Any) -> None:
+def test_unknown_form_of_start_is_refused(apples: Any) -> None:
     code, _, err = apples("replay", "apples", "--from", "yesterday")
     assert code == 2
     assert "offset:PARTITION:OFFSET" in err

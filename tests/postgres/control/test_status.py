@@ -1,4 +1,4 @@
-"""Heartbeats, and the command `status`."""
+"""The heartbeats of runners, and the command `status`."""
 
 import json
 from datetime import UTC, datetime
@@ -186,7 +186,7 @@ def test_outage_keeps_pause_and_is_logged_once(control: Any) -> None:
     assert logs == []
 
 
-def test_first_question_reads_the_database(control: Any) -> None:
+def test_first_query_reads_the_database(control: Any) -> None:
     control("pause", "apples", "--reason", "maintenance")
     assert control.link().wanted_of("apples").pause is not None
     away = ControlLink("south", Dsn.of("host=127.0.0.1 port=1"), {"apples": {}}, Health())

@@ -37,7 +37,7 @@ TOPIC = TopicFacts("t", 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
 
 
 class FakeRegistry:
-    """A schema registry on loopback; `status` is that of every response, or of none if 200."""
+    """A schema registry on loopback; a `status` other than 200 is that of every response."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -84,7 +84,7 @@ class Site:
     policies: Path
     patch: pytest.MonkeyPatch
     undo: ExitStack
-    """What a test has to undo in the databases, which others use after it."""
+    """Undoes the changes of a test in the databases, which other tests use after it."""
     topic: TopicFacts | None = TOPIC
     changes: dict[str, Any] = field(default_factory=dict)
     """Sections of the configuration that a test replaces."""

@@ -1,4 +1,4 @@
-"""`sink-runner doctor` makes every check, whatever the others find."""
+"""`sink-runner doctor` makes every check, even if others find something."""
 
 from dataclasses import replace
 

@@ -40,7 +40,7 @@ def faults(site: Site, check: str) -> list[Fault]:
 
 
 def paste(site: Site, side: str, fault: Fault) -> None:
-    """Do what a person does who follows the remedy."""
+    """Follow the remedy: execute its SQL, and reload the settings if it says so."""
     assert fault.sql, fault.remedy
     getattr(site.tables, side).execute(fault.sql.encode())
     if "reload" in fault.remedy:

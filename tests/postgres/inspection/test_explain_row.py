@@ -114,7 +114,7 @@ def test_each_reason_has_its_sentence(log: Log) -> None:
         assert (found["reason"], text in found["sentence"]) == (reason, True), found
 
 
-def test_source_row_is_not_called_event(log: Log) -> None:
+def test_source_row_is_not_described_as_event(log: Log) -> None:
     reject(log, 1)
     change_target(log, 2)
     texts = [explain(log, key)["source_row"]["sentence"] for key in ("1", "2")]
@@ -224,7 +224,7 @@ def test_candidate_of_derived_row_is_explained(log: Log) -> None:
     assert found["target"] == {"id": "1", "full_name": "***MASKED***", "note": "a"}
 
 
-def test_key_that_type_refuses_is_not_quoted(log: Log) -> None:
+def test_key_of_wrong_type_is_not_quoted(log: Log) -> None:
     capture(log, 1)
     code, out, err = log.harness.call("explain", "people", "--key", "9876543210x")
     assert (code, "not a value of the types of id" in err) == (78, True)

@@ -21,7 +21,7 @@ BEFORE = "SELECT 1::int8"
 
 @pytest.fixture
 def wait(pair, monkeypatch):
-    """Wait until the deadline that has passed already: what is reached is seen at once."""
+    """Wait with a deadline that has passed: a position that is reached is still found."""
     plugin = discovery.installed()["golden-records"]
     discovery.load(plugin)
     config = pair.config()
@@ -71,7 +71,7 @@ def test_wait_ends_when_last_event_is_applied(pair, wait, monkeypatch) -> None:
     assert wait(seconds=60).reached
 
 
-def test_wait_ends_when_it_is_stopped(wait) -> None:
+def test_stop_ends_the_wait(wait) -> None:
     stop = threading.Event()
     stop.set()
     assert not wait(BEFORE, seconds=60, stop=stop).reached

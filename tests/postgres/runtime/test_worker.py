@@ -201,7 +201,7 @@ def test_lineage_covers_the_whole_run(harness: Any) -> None:
     assert observed.events == ["entered", None]
 
 
-def test_lineage_sees_why_a_worker_ends(harness: Any) -> None:
+def test_lineage_gets_the_error_of_a_worker(harness: Any) -> None:
     observed = Observed()
 
     def crash(_: Any) -> None:

@@ -50,11 +50,11 @@ def refused(response) -> list[str]:
         ("{" + "a " * 1000 + "}", NOT_GRAPHQL),
     ],
 )
-def test_wrong_document_names_its_fault(service, query, message):
+def test_invalid_document_is_refused_with_reason(service, query, message):
     assert refused(post(service, query))[0].startswith(message)
 
 
-def test_wrong_variable_is_not_quoted(service):
+def test_invalid_variable_is_not_quoted(service):
     query = "query ($id: String!) { profile(gr_id: $id) { email } }"
     response = post(service, query, variables={"id": {CANARY: CANARY}})
     assert refused(response) == ["a variable is missing or has a value of another type"]
@@ -81,7 +81,7 @@ DOUBLING = (
         (aliases(1), "max_query_fields = 1", "the query has more than 1 fields"),
     ],
 )
-def test_expensive_document_is_refused_unread(serve, query, limits, message):
+def test_expensive_document_is_refused_before_execution(serve, query, limits, message):
     assert refused(post(serve(limits=limits), query)) == [message]
 
 
@@ -104,7 +104,7 @@ def test_caller_must_be_known(service):
     problem(post(service, "{ __typename }", key=None), 401, "unauthorized")
 
 
-def test_wrong_argument_is_named_and_not_quoted(service):
+def test_invalid_argument_is_named_and_not_quoted(service):
     response = post(service, FORECAST.format(CANARY))
     assert CANARY not in response.text
     assert response.json()["errors"][0]["message"] == "the argument family_id is not valid"
@@ -134,7 +134,7 @@ def test_tools_can_read_the_schema(service):
     assert "projections: [JSON]" in text
 
 
-def test_without_query_routes_there_is_none(serve):
+def test_graphql_needs_a_query_route(serve):
     problem(post(serve(apis=[]), "{ __typename }"), 404, "not-found")
 
 
@@ -155,11 +155,11 @@ def test_route_without_a_model_is_json(serve):
         (int | str, "JSON"),
     ],
 )
-def test_annotation_has_a_type(annotation, expected):
+def test_annotation_becomes_a_graphql_type(annotation, expected):
     assert str(TypeBuilder().output(annotation)) == expected
 
 
-def test_models_of_one_name_differ():
+def test_models_with_equal_names_get_different_types():
     builder = TypeBuilder()
     names = [str(builder.output(create_model("Item", **{n: (str, ...)}))) for n in "ab"]
     assert names == ["Item", "Item2"]

@@ -86,7 +86,7 @@ FORECAST_FIELDS = (
 )
 
 
-def test_mutation_requests_it_as_well(serve_with, forecasts):
+def test_graphql_mutation_reaches_the_service(serve_with, forecasts):
     service = serve_with()
     body = post(service, MUTATION).json()
     assert body["data"]["family_forecast_request"] == {"status": "requested", "path": None}
@@ -135,7 +135,7 @@ def test_failure_after_repeat_seconds_is_reported(forecasts, monkeypatch):
     assert caught.value.status == 503
 
 
-def test_request_is_sent_again_after_its_time(forecasts):
+def test_request_is_repeated_after_repeat_seconds(forecasts):
     now = [0.0]
     settings = Service(url=forecasts.url, repeat_seconds=60)
     client = ServiceClient("forecasts", settings, clock=lambda: now[0])
@@ -144,7 +144,7 @@ def test_request_is_sent_again_after_its_time(forecasts):
     assert len(forecasts.requests) == 2
 
 
-def test_scope_is_needed(serve_with):
+def test_request_needs_the_scope_of_its_route(serve_with):
     problem(serve_with().post(PATH, {}, key="none"), 403, "forbidden")
 
 

@@ -20,7 +20,7 @@ def test_value_is_found_in_every_encoding(text: str) -> None:
 
 
 @pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("03", True)])
-def test_flag_says_whether_it_is_sampled(flags: str, sampled: bool) -> None:  # noqa: FBT001
+def test_flag_decides_whether_context_is_sampled(flags: str, sampled: bool) -> None:  # noqa: FBT001
     found = parse_traceparent(f"00-{TRACE}-{SPAN}-{flags}".encode())
     assert found is not None
     assert found.sampled is sampled
@@ -52,7 +52,7 @@ def test_last_header_counts() -> None:
 
 
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans())
-def test_text_reads_as_the_same_context(trace: int, span: int, sampled: bool) -> None:  # noqa: FBT001
+def test_formatted_context_is_parsed_unchanged(trace: int, span: int, sampled: bool) -> None:  # noqa: FBT001
     context = TraceContext(trace, span, sampled)
     assert parse_traceparent(str(context).encode()) == context
 

@@ -192,7 +192,7 @@ def test_hooks_and_lookups_have_times(sent) -> None:
     assert spans["lookup"].attributes == {"sink.column": "city", "sink.values": 1}
 
 
-def test_next_batch_begins_without_old_times(sent) -> None:
+def test_next_batch_has_no_earlier_lookup_times(sent) -> None:
     def prepare(traces: MappingTraces) -> None:
         look_up = traces.trace_lookups(lambda _column, _values: {})
         look_up("city", {"x"})

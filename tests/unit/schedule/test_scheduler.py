@@ -208,7 +208,7 @@ def test_reconciliations_run_one_by_one():
 
 
 def test_reconciliation_delays_no_batch():
-    """Neither of its own target, nor by filling the places of batch runs."""
+    """Batches of the same target start on time, and so do others at the limit of runs at once."""
     check, batch = plan(reconciles=True), plan("5 * * * *")
     simulation = Simulation("2026-11-21 06:30", check, batch, rules=Scheduling(at_once=1))
     simulation.durations["apples"] = timedelta(minutes=30)
