@@ -8,6 +8,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -75,5 +76,5 @@ def _read(settings: HealthSettings, path: str) -> bytes | None:
             return bytes(response.read())
     except urllib.error.HTTPError as response:  # /readyz answers 503 while a mapping does not run
         return bytes(response.read())
-    except OSError:
+    except (OSError, HTTPException):  # the latter: another program has the port
         return None

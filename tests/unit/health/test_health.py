@@ -4,6 +4,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 from sink_runner.config.sections import HealthSettings
 from sink_runner.health import client as health_client
 from sink_runner.health import server
-from sink_runner.health.client import read_step_seconds
+from sink_runner.health.client import read_states, read_step_seconds
 from sink_runner.health.server import serving
 from sink_runner.model.status import Health
 
@@ -213,3 +214,14 @@ def test_other_program_reports_no_steps(body: bytes, monkeypatch: pytest.MonkeyP
     """It has the port of the runner, and answers with something else."""
     monkeypatch.setattr(health_client, "_read", lambda *_: body)
     assert read_step_seconds(HealthSettings(port=1), "feedback") == {}
+
+
+def test_port_without_http_reports_no_state() -> None:
+    """It has the port of the runner, and does not answer by HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        settings = HealthSettings(port=listener.getsockname()[1])
+        states = pool.submit(read_states, settings)
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"220 mail\r\n\r\n")
+        assert states.result() is None
