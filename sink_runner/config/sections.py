@@ -13,6 +13,8 @@ from ..model.portions import DEFAULT_BYTES
 from ..model.timetable import Cron, Maintenance
 from .reader import Count, Duration, Minimum, WholeNumber, section
 
+_ALL_PERCENT = 100
+
 
 @section
 class Batch:
@@ -198,8 +200,12 @@ class ReconcileSchedule:
 class Reconcile:
     """How `sink-runner run` compares rows that it has written with the source again."""
 
-    sample_percent: Duration = 0.0
+    sample_percent: Annotated[float, Minimum(0)] = 0.0
     """Share of the written rows that are compared, in per cent; 0: none."""
+
+    def __post_init__(self) -> None:
+        if self.sample_percent > _ALL_PERCENT:
+            raise ValueError(f"sample_percent must be at most 100, got {self.sample_percent:g}")
 
 
 @section

@@ -108,6 +108,7 @@ def test_empty_file_lacks_required_settings(write):
         ("batch.max_rows = 1.5", "batch.max_rows must be an integer, not float"),
         ("batch = 3", "batch must be a table"),
         ("plugins = 3", "plugins must be a table"),
+        ("reconcile.sample_percent = 101", "sample_percent must be at most 100, got 101"),
         ("plugins.enable = []", "plugins.enable is unknown; did you mean 'enabled'?"),
         ('plugins.enabled = "*"', "plugins.enabled must be a list, each a string, not str"),
         ('log.format = "jsn"', "log.format must be"),
