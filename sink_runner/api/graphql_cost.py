@@ -33,9 +33,8 @@ def measure(document: DocumentNode, operation: OperationDefinitionNode) -> Cost:
         for one in document.definitions
         if isinstance(one, FragmentDefinitionNode)
     }
-    known: dict[
-        str, Cost
-    ] = {}  # otherwise fragments that spread others twice take exponential time
+    # Without it, fragments that each spread another one twice take exponential time.
+    known: dict[str, Cost] = {}
 
     def of_set(node: SelectionSetNode | None) -> Cost:
         costs = [of(one) for one in node.selections] if node else []

@@ -132,7 +132,6 @@ def reads(services: Services) -> APIRouter:
 
 
 def _make_handler(services: Services, route: QueryRoute) -> Callable[..., Any]:
-
     def read(caller: Caller, **parameters: Any) -> Any:
         return services.read(route, parameters, caller.group)
 

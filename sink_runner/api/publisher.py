@@ -21,7 +21,6 @@ _CONNECT_SECONDS = 2.0
 _RECONNECT_SECONDS = 1.0
 """Time between attempts to connect; requests fail at once until then, to keep threads free."""
 
-
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 

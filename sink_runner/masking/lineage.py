@@ -62,7 +62,7 @@ def lines(
     *,
     origins: Known = NOTHING_KNOWN,
 ) -> list[Line]:
-    """Yield every column whose value reaches the target, for the target's group or `principal`.
+    """Return every column whose value reaches the target, for the target's group or `principal`.
 
     A column that is only a lookup's input is left out.
     """

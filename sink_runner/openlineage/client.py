@@ -1,4 +1,4 @@
-"""Send lineage events in a thread: a receiver that is slow or away delays nothing else."""
+"""Send lineage events in a thread, so that a slow or absent receiver delays nothing else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS
 
 @dataclass(slots=True)
 class Run:
-    """A run that has started; set how it went before it ends."""
+    """A run that has started; set `rows` and `aborted` before it ends."""
 
     job: Job
     datasets: Callable[[], Datasets]
@@ -144,7 +144,7 @@ class LineageClient:
 
 @contextmanager
 def sending(settings: Lineage, *, unless: bool = False) -> Iterator[LineageClient | None]:
-    """Yield a client for the block; None if no URL is set, or `unless` says so."""
+    """Yield a client for the block; None if no URL is set, or if `unless` is true."""
     if unless or not settings.url:
         yield None
         return

@@ -89,8 +89,9 @@ def wait_for(
     ):
         if position > read_log_end(reader):
             raise ConfigError(
-                f"the log of database {mapping.source_table.database!r} has not come to "
-                f"{format_lsn(position)}: the position is of another server, or before a restore"
+                f"the log of database {mapping.source_table.database!r} has not reached "
+                f"{format_lsn(position)}: expected a position of this server; read it again, as it "
+                "is of another server or older than a restore"
             )
         marker = LogMarker.of_config(name, mapping, config, (reader, writer), stop)
         captured, unapplied = _wait(marker, position, deadline, stop)

@@ -69,8 +69,6 @@ ON CONFLICT (mapping) DO UPDATE SET verified_through = excluded.verified_through
   seen_before = excluded.seen_before
 WHERE s.verified_through <= excluded.verified_through
 """
-
-
 _RECENT = """
 SELECT mode, started, finished, outcome, counts, columns_differing FROM sink.reconcile_run
 WHERE mapping = %s ORDER BY run DESC LIMIT %s

@@ -57,8 +57,6 @@ WHERE database = current_database() AND slot_type = 'logical' AND NOT temporary
 
 
 Row = Sequence[Any]
-
-
 Compute = Callable[[Iterable[Row]], Iterable[Row]]
 """Computes the series of a gauge from the rows of a query."""
 

@@ -1,4 +1,4 @@
-"""Send spans to an OTLP receiver: one that is slow or away delays nothing else."""
+"""Send spans to an OTLP receiver in a thread, so that a slow or absent one delays nothing else."""
 
 from __future__ import annotations
 
