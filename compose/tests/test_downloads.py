@@ -42,7 +42,7 @@ def mirror():
     Mirror.requested.clear()
     Mirror.cut_off = False
     server = HTTPServer(("127.0.0.1", 0), Mirror)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/maven"
     server.shutdown()

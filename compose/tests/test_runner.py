@@ -240,7 +240,7 @@ def readyz(fake_stack):
 
     port = int(fake_stack.stack.environment()["SINK_HEALTH_PORT"])
     server = HTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield
     server.shutdown()

@@ -124,7 +124,7 @@ def admin(context: ssl.SSLContext | None = None) -> Iterator[Admin]:
             server.socket, server_side=True, do_handshake_on_connect=False
         )
         state.url = state.url.replace("http:", "https:")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield state

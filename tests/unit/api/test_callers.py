@@ -284,7 +284,7 @@ class TestKeyUrl:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         state["url"] = f"http://127.0.0.1:{server.server_address[1]}/"
         yield state
         server.shutdown()
