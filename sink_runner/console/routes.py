@@ -13,7 +13,7 @@ from ..api.callers import Caller
 from ..api.operations import require_scope
 from ..api.problems import ProblemError, documented, not_found
 from ..api.routes import OBSERVE, OPERATE
-from ..control.routes import ActionResult
+from ..control.routes import ActionResult, problems
 from ..error_text import describe
 from ..errors import SinkError
 from ..loading.discovery import Plugin
@@ -54,12 +54,16 @@ def routes(details: Details, reconciler: Reconciler) -> APIRouter:
 
     @router.post(
         "/mappings/{name}/explain",
-        responses=_ERRORS,
+        responses=_ERRORS | documented(409),
         operation_id="explain_event",
         summary="Why a row is in the target or not",
     )
     def explain(name: _Name, choice: models.EventChoice, caller: _Observer) -> models.Explanation:
-        return _read(details, name, lambda one: details.explain(one, choice, caller.name))
+        def read(plugin: Plugin) -> models.Explanation:
+            with problems():
+                return details.explain(plugin, choice, caller.name)
+
+        return _read(details, name, read)
 
     @router.post(
         "/mappings/{name}/reconcile",

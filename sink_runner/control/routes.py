@@ -144,14 +144,14 @@ def _add_actions(router: APIRouter, mappings: _Mappings) -> None:
 
 def _act(action: Action, caller: Caller, make_plan: Callable[[], Plan]) -> ActionResult:
     """Answer the plan; apply it in the caller's name unless it is a dry run."""
-    with _problems():
+    with problems():
         plan = make_plan()
         result = None if action.dry_run else plan.apply(caller.name)
     return ActionResult(plan=plan.lines, command=plan.command, result=result)
 
 
 @contextmanager
-def _problems() -> Iterator[None]:
+def problems() -> Iterator[None]:
     """Answer 409 for what cannot be done, and 503 where a dependency does not answer."""
     try:
         yield
