@@ -158,7 +158,7 @@ class ExplainedRow(BaseModel):
 
 
 class Passage(BaseModel):
-    """The way of the source row or of an event through the mapping."""
+    """The steps of the source row or of an event through the mapping."""
 
     id: str
     steps: Sequence[ExplainedStep]

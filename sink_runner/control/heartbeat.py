@@ -40,7 +40,7 @@ FROM sink.mapping_status WHERE mapping = ANY (%s) ORDER BY seen_at DESC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What one runner says of one mapping."""
+    """The state of one mapping, as one runner reports it."""
 
     mapping: str
     runner: str

@@ -19,7 +19,7 @@ class Plan:
     command: str
     """Its form on the command line."""
     apply: Callable[[str], str]
-    """Does it for the user of this name; returns a sentence about the result."""
+    """Carries it out in the name of this user; returns a sentence about the result."""
 
 
 def plan_pause(target: Target, reason: str) -> Plan:

@@ -61,7 +61,7 @@ def check_reader_login(subject: DatabaseSubject) -> Iterable[Fault]:
 
 
 def check_same_database(subject: DatabaseSubject) -> Iterator[Fault]:
-    """Find that the connection strings of one database lead to two."""
+    """Find that the connection strings of one database lead to two databases."""
     (wrote,), (read,) = (
         session.execute(_IDENTITY).fetchall() for session in (subject.writing, subject.reading)
     )

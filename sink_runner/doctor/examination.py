@@ -98,9 +98,9 @@ def _too_slow(group: CheckGroup, check: str, seconds: float) -> Finding:
 
 
 def _once(outcomes: Iterable[Examined]) -> Iterator[Examined]:
-    """Report an error once: the same one prevents other checks of this group and of others.
+    """Report each error once: the same error may prevent checks of several groups.
 
-    An error is a finding without an expectation.
+    A finding without an expectation comes from an error.
     """
     seen: set[str] = set()
     for outcome in outcomes:

@@ -75,7 +75,7 @@ def check_databases(deployment: Deployment) -> Iterator[Fault]:
 
 
 def check_ports(deployment: Deployment) -> Iterator[Fault]:
-    """Find a port of which another program, or another part of the runner, has hold."""
+    """Find a port that another program, or another part of the runner, uses."""
     config = deployment.config
     health, api = config.health, config.api
     if not health.port:

@@ -46,7 +46,7 @@ _OUTCOMES = {
 class Evidence:
     """All that is known of one event."""
 
-    bench: DlqService
+    service: DlqService
     dry: DryRun
     message: Message
     explained: Explained
@@ -66,10 +66,10 @@ class Evidence:
         return "source row" if self.is_source_row else "event"
 
 
-def key_texts(bench: DlqService, dry: DryRun, message: Message, key: Key | None) -> list[str]:
+def key_texts(service: DlqService, dry: DryRun, message: Message, key: Key | None) -> list[str]:
     """Return the texts by which the runner's tables name a message's row to people."""
     pipeline = dry.pipeline
-    text = trail(pipeline.name, pipeline.mapping, pipeline.compiled, bench.encryptor).key_text
+    text = trail(pipeline.name, pipeline.mapping, pipeline.compiled, service.encryptor).key_text
     found = [] if key is None else [text(key)]
     if message.key is not None:
         with suppress(SinkError):

@@ -58,19 +58,19 @@ class DryRun:
 
 @contextmanager
 def open_dry_run(
-    bench: DlqService, plugin: discovery.Plugin, *, of_batch: bool
+    service: DlqService, plugin: discovery.Plugin, *, of_batch: bool
 ) -> Iterator[DryRun]:
     """Connect the mapping for the block: for rows of a batch run, or for events of its topic."""
-    mapping, config = plugin.mapping, bench.config
+    mapping, config = plugin.mapping, service.config
     assert mapping is not None
     database = find_database(config.databases, mapping.target_table.database)
     with classified_errors():
         with connect(database.dsn, APPLICATION) as connection:
             target = read_table(connection, mapping.target_table)
-        source = _event_source(bench, mapping, of_batch=of_batch)
-    plugins, trace = require_usable(plugin, bench.plugins.values()), Trace()
+        source = _event_source(service, mapping, of_batch=of_batch)
+    plugins, trace = require_usable(plugin, service.plugins.values()), Trace()
     source_dsn = find_database(config.databases, mapping.source_table.database).dsn
-    setup = MappingSetup.of_config(plugin, plugins, config, bench.policies, target)
+    setup = MappingSetup.of_config(plugin, plugins, config, service.policies, target)
     pipeline = build_pipeline(
         replace(setup, marks_origin=False),
         source,
@@ -84,8 +84,8 @@ def open_dry_run(
         yield DryRun(pipeline=pipeline, trace=trace, keys=keys, target=database)
 
 
-def _event_source(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -> EventSource:
-    table, config = mapping.source_table, bench.config
+def _event_source(service: DlqService, mapping: TableMapping, *, of_batch: bool) -> EventSource:
+    table, config = mapping.source_table, service.config
     dsn = find_database(config.databases, table.database).reader_dsn
     with connect(dsn, APPLICATION) as connection:
         catalog = read_table(connection, table)
@@ -94,7 +94,7 @@ def _event_source(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -
     return topic_source(
         mapping,
         catalog,
-        values=bench.schemas,
-        keys=bench.schemas,
+        values=service.schemas,
+        keys=service.schemas,
         placeholder=config.capture.placeholder,
     )

@@ -52,7 +52,7 @@ class RecordSource(Protocol):
 
 
 def explain_place(
-    bench: DlqService, plugin: discovery.Plugin, place: Place, records: RecordSource
+    service: DlqService, plugin: discovery.Plugin, place: Place, records: RecordSource
 ) -> Explained:
     """Explain the record at a place.  Nothing is written, and no offset of a group changes."""
     if plugin.mapping is None or not plugin.mapping.streaming:
@@ -72,39 +72,39 @@ def explain_place(
         explained.add("decode", STOPPED, "a tombstone")
         explained.decision = Decision(Reason.TOMBSTONE, text)
     else:
-        explain_record(explained, bench, plugin, found)
+        explain_record(explained, service, plugin, found)
     return explained
 
 
 def explain_record(
-    explained: Explained, bench: DlqService, plugin: discovery.Plugin, message: Message
+    explained: Explained, service: DlqService, plugin: discovery.Plugin, message: Message
 ) -> Evidence:
     """Add the steps of a record, the target's row and the decision."""
-    with open_dry_run(bench, plugin, of_batch=False) as dry:
-        found = collect(explained, bench, dry, message)
+    with open_dry_run(service, plugin, of_batch=False) as dry:
+        found = collect(explained, service, dry, message)
         explained.decision = decide(found)
         return found
 
 
-def collect(explained: Explained, bench: DlqService, dry: DryRun, message: Message) -> Evidence:
+def collect(explained: Explained, service: DlqService, dry: DryRun, message: Message) -> Evidence:
     """Add the steps of a message and the target's row, and return what is known of it."""
     with dry.target_session() as session:
         state = read_event_state(session, dry.pipeline.name, message)
         writes = may_write(session)
-    passage = explain_message(explained, bench, dry, message, writes=writes)
+    passage = explain_message(explained, service, dry, message, writes=writes)
     found = Evidence(
-        bench=bench, dry=dry, message=message, explained=explained, passage=passage, state=state
+        service=service, dry=dry, message=message, explained=explained, passage=passage, state=state
     )
     change = passage.change
     if change is None or not writes:
         return found
     with dry.target_session() as session:
         write = change if isinstance(change, Write) else None
-        row = read_row_state(session, dry, change.key, bench.encryptor, write=write)
-        texts = key_texts(bench, dry, message, change.key)
+        row = read_row_state(session, dry, change.key, service.encryptor, write=write)
+        texts = key_texts(service, dry, message, change.key)
         conflicts = find_conflicts(session, dry, texts)
     if row.values is not None:
-        explained.target = visible_row(bench, dry.pipeline, row.values)
+        explained.target = visible_row(service, dry.pipeline, row.values)
     return replace(found, row=row, conflicts=conflicts)
 
 

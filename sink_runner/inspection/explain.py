@@ -63,29 +63,29 @@ class Passage:
         return next((one for one in changes if isinstance(one, Write)), next(iter(changes), None))
 
 
-def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> Explained:
+def explain(service: DlqService, database: str, dead_letter: StoredDeadLetter) -> Explained:
     """Return what would happen to the dead letter if it were replayed now."""
     explained = Explained(f"{database}/{dead_letter.dlq_id}", dead_letter.flow)
-    plugin = bench.plugins.get(dead_letter.flow)
+    plugin = service.plugins.get(dead_letter.flow)
     if plugin is None or plugin.mapping is None:
         raise ConfigError(f"mapping {dead_letter.flow!r} is not on: there is no chain to try")
     if dead_letter.status in _SETTLED:
         explained.add("status", STOPPED, _SETTLED[dead_letter.status])
         return explained
-    message = bench.payloads.message(dead_letter)
+    message = service.payloads.message(dead_letter)
     explained.add(
         "open", OK, f"encrypted with key {dead_letter.key_id!r}, {len(message.value or b'')} bytes"
     )
     if message.value is None:
         explained.add("decode", FAILED, text_of(_NO_EVENT))
         return explained
-    with open_dry_run(bench, plugin, of_batch=dead_letter.of_batch) as dry:
-        explain_message(explained, bench, dry, message)
+    with open_dry_run(service, plugin, of_batch=dead_letter.of_batch) as dry:
+        explain_message(explained, service, dry, message)
     return explained
 
 
 def explain_message(
-    explained: Explained, bench: DlqService, dry: DryRun, message: Message, *, writes: bool = True
+    explained: Explained, service: DlqService, dry: DryRun, message: Message, *, writes: bool = True
 ) -> Passage:
     """Add the steps of an event, or of a row of a batch run, and the rows that it results in.
 
@@ -101,8 +101,8 @@ def explain_message(
     explained.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
     batch = pipeline.transform(decoded)
     passage = Passage(batch, batch.dead_letters[0].error if batch.dead_letters else None)
-    _chain(explained, bench, dry, passage)
-    explained.rows = [_redact(bench, pipeline, change) for change in batch.changes]
+    _chain(explained, service, dry, passage)
+    explained.rows = [_redact(service, pipeline, change) for change in batch.changes]
     if writes and not explained.over:
         _write(explained, dry, passage)
     return passage
@@ -112,11 +112,11 @@ def _origin(origin: str | None) -> str:
     return f", written by {origin}" if origin else ""
 
 
-def _chain(explained: Explained, bench: DlqService, dry: DryRun, passage: Passage) -> None:
+def _chain(explained: Explained, service: DlqService, dry: DryRun, passage: Passage) -> None:
     """Report the steps from the filter to the lookups."""
     error, counts, trace = passage.error, passage.batch.counts, dry.trace
     at = None if error is None else _step_of(error, trace)
-    for name, text in _steps(bench, dry, passage.batch):
+    for name, text in _steps(service, dry, passage.batch):
         if name == at and error is not None:
             explained.add(name, FAILED, _why(error))
             return
@@ -140,7 +140,7 @@ def _dropped(trace: Trace, *, tombstone: bool) -> str:
     return f"dropped {rule}: it changes nothing in the target"
 
 
-def _steps(bench: DlqService, dry: DryRun, batch: Batch) -> Iterator[tuple[str, str]]:
+def _steps(service: DlqService, dry: DryRun, batch: Batch) -> Iterator[tuple[str, str]]:
     pipeline, trace = dry.pipeline, dry.trace
     yield "origin", "not an echo of this mapping's own writes"
     yield "filter", _answers(trace, "sink_filter") or "no plugin filters"
@@ -153,22 +153,22 @@ def _steps(bench: DlqService, dry: DryRun, batch: Batch) -> Iterator[tuple[str, 
         "map",
         f"{len(columns)} columns{used}" + (f"; {mapped}" if mapped else ""),
     )
-    masked = [_mask(bench, pipeline, column) for column in columns if column.mask is not None]
+    masked = [_mask(service, pipeline, column) for column in columns if column.mask is not None]
     more = _answers(trace, "sink_mask")
     yield (
         "mask",
-        (f"{', '.join(masked) or 'nothing by policy'}; policies version {bench.policies.version}")
+        (f"{', '.join(masked) or 'nothing by policy'}; policies version {service.policies.version}")
         + (f"; {more}" if more else ""),
     )
     found = [f"{name}: {n} of {of} found" for name, (of, n) in trace.lookups.items()]
     yield "lookup", ", ".join(found) or "nothing is looked up"
 
 
-def _mask(bench: DlqService, pipeline: Pipeline, column: TargetColumn) -> str:
+def _mask(service: DlqService, pipeline: Pipeline, column: TargetColumn) -> str:
     """Return the name of a masked column, with its mask and the policy that demands it."""
     mapping, principal = pipeline.mapping, group_principal(pipeline.mapping.target_table.database)
     for origin in carried(mapping, column.column, pipeline.compiled.origins):
-        mask = origin.decide(bench.policies, principal)
+        mask = origin.decide(service.policies, principal)
         if mask is not None:
             policy = f"policy {mask.policy_id} version {mask.policy_version}"
             return f"{column.name} ({mask.kind} by {policy})"
@@ -232,7 +232,7 @@ def _answers(trace: Trace, hook: str) -> str:
     return ", ".join(f"{answer.plugin}: {answer.answer}" for answer in trace.of(hook))
 
 
-def _redact(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
+def _redact(service: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
     keyed = pipeline.mapping.derived or pipeline.mapping
     if isinstance(change, Write):
         names: Sequence[str] = [column.name for column in pipeline.compiled.columns]
@@ -240,12 +240,12 @@ def _redact(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, 
     else:
         names, values, does = keyed.key, change.key, type(change.action).__name__.lower()
     row = {name: value for name, value in zip(names, values, strict=True) if value is not ABSENT}
-    return {"does": does, "row": visible_row(bench, pipeline, row)}
+    return {"does": does, "row": visible_row(service, pipeline, row)}
 
 
-def visible_row(bench: DlqService, pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
+def visible_row(service: DlqService, pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a target row as the user may see it; values of personal columns are hidden."""
-    redactor = bench.access.redactor(pipeline.mapping.target_table, row)
+    redactor = service.access.redactor(pipeline.mapping.target_table, row)
     visible = redactor.row(row, clear=False) or {}
     known = pipeline.compiled.unmasked | redactor.masks.keys()
     hidden = [name for name in visible if name not in known]

@@ -1,4 +1,4 @@
-"""The way of an event through a mapping, and the reason why its row is in the target or not."""
+"""The steps of an event through a mapping, and the reason why its row is in the target or not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reason(StrEnum):
     NO_RECORD = "no_record"
     """Kafka has no such record."""
     NOT_APPLIED = "not_applied"
-    """The runner has not come so far."""
+    """The runner has not reached the event yet."""
     DEFERRED = "deferred"
     """It waits for a row, or behind an earlier event of its row."""
     DEAD = "dead"

@@ -46,7 +46,7 @@ class Exported:
 
 
 def export(
-    bench: DlqService,
+    service: DlqService,
     wanted: Wanted,
     *,
     ids: Sequence[str],
@@ -59,11 +59,11 @@ def export(
     done = Exported()
     with _opened(output) as file, progress() as bar:
         task, write = bar.add_task("exporting", total=None), _writer(file, as_csv=as_csv)
-        for database, connection, here in bench.search(wanted, ids, key):
+        for database, connection, here in service.search(wanted, ids, key):
             after = 0
             while page := dead_letters.find_after(connection, here, after):
                 read = _in_clear if clear else _masked
-                for record in read(bench, database, page, connection, done):
+                for record in read(service, database, page, connection, done):
                     write(record)
                 after = page[-1].dlq_id
                 done.dead_letters += len(page)
@@ -72,32 +72,32 @@ def export(
 
 
 def _masked(
-    bench: DlqService,
+    service: DlqService,
     database: str,
     page: list[StoredDeadLetter],
     connection: Connection,
     done: Exported,
 ) -> Iterator[dict[str, Any]]:
-    if not bench.note_masked(database, page, connection):
+    if not service.note_masked(database, page, connection):
         done.unaudited.add(database)
     for dead_letter in page:
-        yield bench.readable(database, dead_letter)
+        yield service.readable(database, dead_letter)
 
 
 def _in_clear(
-    bench: DlqService,
+    service: DlqService,
     database: str,
     page: list[StoredDeadLetter],
     connection: Connection,
     done: Exported,
 ) -> Iterator[dict[str, Any]]:
     """Yield unmasked records; an unreadable one has no payload and is not audited as read."""
-    faults = bench.faults(page)
-    bench.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
+    faults = service.faults(page)
+    service.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
     for dead_letter in page:
         fault = faults.get(dead_letter.dlq_id)
         if fault is None:
-            yield bench.readable(database, dead_letter, clear=True)
+            yield service.readable(database, dead_letter, clear=True)
         else:
             done.without[f"{database}/{dead_letter.dlq_id}"] = fault
             yield dead_letter.as_json(database) | {"unreadable": fault}

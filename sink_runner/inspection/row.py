@@ -95,7 +95,7 @@ class RowExplanation:
 
 
 def explain_key(
-    bench: DlqService,
+    service: DlqService,
     plugin: discovery.Plugin,
     key: str,
     records: RecordSource | None,
@@ -106,20 +106,20 @@ def explain_key(
     `records` is None for a mapping that only batch runs write.
     """
     assert plugin.mapping is not None
-    source = read_source(bench, plugin, key)
-    events = _find_events(bench, plugin.mapping, key, records, limits) if records else []
+    source = read_source(service, plugin, key)
+    events = _find_events(service, plugin.mapping, key, records, limits) if records else []
     event = None
     if events:
-        event = explain_record(_explained(plugin, events[-1]), bench, plugin, events[-1])
-    with open_dry_run(bench, plugin, of_batch=True) as dry:
+        event = explain_record(_explained(plugin, events[-1]), service, plugin, events[-1])
+    with open_dry_run(service, plugin, of_batch=True) as dry:
         row = None
         if source.message is not None:
-            row = collect(_explained(plugin, source.message), bench, dry, source.message)
+            row = collect(_explained(plugin, source.message), service, dry, source.message)
             row.explained.decision = decide_source_row(row)
-        found = _Found(bench=bench, dry=dry, source=source, row=row, event=event)
+        found = _Found(service=service, dry=dry, source=source, row=row, event=event)
         with dry.target_session() as session:
             found.read_target(session)
-            facts = found.read_facts(session, fingerprints_of(bench, plugin, key), events)
+            facts = found.read_facts(session, fingerprints_of(service, plugin, key), events)
     return RowExplanation(
         mapping=plugin.name,
         decision=found.decide(limits),
@@ -142,12 +142,12 @@ class SourceRow:
     message: Message | None = None
 
 
-def read_source(bench: DlqService, plugin: discovery.Plugin, key: str) -> SourceRow:
+def read_source(service: DlqService, plugin: discovery.Plugin, key: str) -> SourceRow:
     """Read the row with this key now.  Raises ConfigError for a key of other columns or types."""
     mapping = plugin.mapping
     assert mapping is not None
     table = mapping.source_table
-    dsn = find_database(bench.config.databases, table.database).reader_dsn
+    dsn = find_database(service.config.databases, table.database).reader_dsn
     with classified_errors(), closing(open_source(dsn, plugin.name)) as connection:
         source = Source.of(mapping, read_table(connection, table), connection)
         if not source.format.key:
@@ -173,11 +173,11 @@ def _read_key(source: Source, connection: Connection, values: Sequence[str]) -> 
 
 
 def _find_events(
-    bench: DlqService, mapping: TableMapping, key: str, records: RecordSource, limits: Limits
+    service: DlqService, mapping: TableMapping, key: str, records: RecordSource, limits: Limits
 ) -> list[Message]:
     """Return the newest events of a key, the oldest first."""
     topic = mapping.source_table.topic
-    known = bench.schemas.latest(f"{topic}-key")
+    known = service.schemas.latest(f"{topic}-key")
     wanted = encoded(key, *known) if known is not None else None
     if wanted is None:
         return []
@@ -198,10 +198,12 @@ def _find_events(
     return changes or list(found)
 
 
-def fingerprints_of(bench: DlqService, plugin: discovery.Plugin, key: str) -> list[bytes]:
+def fingerprints_of(service: DlqService, plugin: discovery.Plugin, key: str) -> list[bytes]:
     """Return the fingerprints by which the runner's tables store a source key."""
     assert plugin.mapping is not None
-    return fingerprints(key, [plugin.mapping.source_table.topic], bench.schemas, bench.encryptor)
+    return fingerprints(
+        key, [plugin.mapping.source_table.topic], service.schemas, service.encryptor
+    )
 
 
 def _explained(plugin: discovery.Plugin, message: Message) -> Explained:
@@ -217,7 +219,7 @@ def _place(message: Message) -> str:
 class _Found:
     """What was found of one row."""
 
-    bench: DlqService
+    service: DlqService
     dry: DryRun
     source: SourceRow
     row: Evidence | None
@@ -243,9 +245,9 @@ class _Found:
         """Read the target's row of the key."""
         self.state = self.row.row if self.row is not None else None
         if self.state is None and self.key is not None and may_write(session):
-            self.state = read_row_state(session, self.dry, self.key, self.bench.encryptor)
+            self.state = read_row_state(session, self.dry, self.key, self.service.encryptor)
         if self.state is not None and self.state.values is not None:
-            self.target = visible_row(self.bench, self.dry.pipeline, self.state.values)
+            self.target = visible_row(self.service, self.dry.pipeline, self.state.values)
 
     def read_facts(
         self, session: Connection, fingerprints: Sequence[bytes], events: Sequence[Message]
@@ -258,7 +260,9 @@ class _Found:
         found = find(session, Wanted(mapping=name, fingerprints=fingerprints), most=_ALL)
         known = [one for one in (self.row, self.event) if one is not None]
         texts = [
-            text for one in known for text in key_texts(self.bench, one.dry, one.message, self.key)
+            text
+            for one in known
+            for text in key_texts(self.service, one.dry, one.message, self.key)
         ]
         return RowFacts(
             events=[self._describe(session, message) for message in reversed(events)],

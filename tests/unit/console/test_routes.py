@@ -1,4 +1,4 @@
-"""A request that cannot be carried out is no outage: it is refused."""
+"""A request that the console cannot carry out is refused, and not reported as an outage."""
 
 from typing import Any, cast
 
