@@ -38,7 +38,7 @@ def _operation(
 ) -> Iterator[str]:
     yield f'<h2 id="{operation["operationId"]}"><span class="method">{method}</span> '
     yield f"<code>{escape(path)}</code> {escape(operation['summary'])}</h2>"
-    yield _paragraphs(operation["description"])
+    yield _paragraphs(operation.get("description", ""))
     for parameter in operation.get("parameters", ()):
         description = escape(parameter.get("description", ""))
         yield f"<p><code>{escape(parameter['name'])}</code> ({parameter['in']}) {description}</p>"
@@ -76,4 +76,4 @@ def _resolve(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[s
 
 
 def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n"))
+    return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n") if part)

@@ -100,3 +100,10 @@ def test_paused_mapping_refuses_a_repair(console):
     console.post(f"{path}/resume")
     assert (refused.status_code, compared.status_code) == (409, 200)
     assert "resume it first" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["healthz", "readyz", "openapi.json", "docs", "console", "none"])
+def test_page_without_credentials_is_complete(console, path):
+    with httpx.Client(base_url=console.url) as client:
+        for _ in range(3):  # by one connection
+            assert client.get(f"/{path}").status_code in {200, 404, 503}
