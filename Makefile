@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 # Tests on a stack share it, so they run in one process; so do those that run Airflow or Ranger's
 # engine. The other tests mostly wait, so more processes than cores are faster.
-REAL := stack or airflow or ranger or drill
-PROGRAMS := (airflow or ranger) and not stack
+REAL := stack or secure or airflow or ranger or drill
+PROGRAMS := (secure or airflow or ranger) and not stack
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
 # The output of the tests that run in parallel with those on the stack; it is printed after them.
 BESIDE := .pytest_cache/beside.log

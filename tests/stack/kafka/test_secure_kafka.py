@@ -29,7 +29,7 @@ from ...support.certificates import Authority
 from .broker import USER, USER_WITHOUT_ACL, Broker
 from .conftest import COUNT, TOPIC
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.secure
 KEY_PASSWORD = "key horse"
 Login = Callable[..., KafkaConnection]
 

@@ -19,7 +19,7 @@ from .conftest import SUBJECT, Settings
 from .gateway import Gateway, basic_login
 from .server import PASSWORD, USER, Server
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.secure
 LOGIN = {"username": USER, "password": PASSWORD}
 KEY_PASSWORD = "key horse"
 
