@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.cli.program import ADVICE
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
 
@@ -257,8 +258,9 @@ key_id = "one"
 """
     )
     code, _, err = conflicts.call(*argv)
-    assert (code, len(err.splitlines())) == (1, 1)
-    assert "no connection to database 'smart_citizen'" in err
+    reason, advice = err.splitlines()
+    assert (code, advice) == (1, f"sink-runner: {ADVICE}")
+    assert "no connection to database 'smart_citizen'" in reason
 
 
 def test_user_without_account_name_is_unknown(

@@ -13,6 +13,7 @@ from sink_runner.doctor.examination import examine
 from sink_runner.doctor.groups import groups
 from sink_runner.model.findings import Fault
 
+from ...support.waits import eventually
 from ..preflight.conftest import MappedTables
 from ..preflight.invalid_mappings import set_up
 from .conftest import FakeRegistry, Site
@@ -142,6 +143,9 @@ def small(registry: FakeRegistry, monkeypatch, tmp_path) -> Iterator[Site]:
         tables.close()
 
 
+_PENDING = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY 1"
+
+
 def test_limits_of_server_are_found(small) -> None:
     (fault,) = faults(small, "database/wal_level")
     assert "is not logical" in fault.problem
@@ -154,7 +158,5 @@ def test_limits_of_server_are_found(small) -> None:
     for one in (fault, slots):
         paste(small, "source", one)
     small.run("source", "SELECT pg_reload_conf()")
-    pending = small.tables.source.execute(
-        "SELECT name FROM pg_settings WHERE pending_restart ORDER BY 1"
-    ).fetchall()
-    assert pending == [("max_replication_slots",), ("wal_level",)]
+    expected = [("max_replication_slots",), ("wal_level",)]
+    eventually(lambda: small.tables.source.execute(_PENDING).fetchall() == expected)

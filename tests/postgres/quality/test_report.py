@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.cli.program import ADVICE
 from sink_runner.loading import discovery
 from sink_runner.quality.report import read_report
 from sink_runner.testing import TargetHarness, create
@@ -214,7 +215,7 @@ class TestCommand:
         assert code == 78
         assert f"did you mean '{target.name}'?" in err
 
-    def test_unavailable_database_is_one_line(self, make: Make, tmp_path: Path) -> None:
+    def test_unavailable_database_is_reported_with_advice(self, make: Make, tmp_path: Path) -> None:
         target = make()
         path = tmp_path / "sink-runner.toml"
         text = path.read_text().replace(
@@ -222,8 +223,9 @@ class TestCommand:
         )
         path.write_text(text)
         code, _, err = target.call("quality")
-        assert (code, len(err.splitlines())) == (1, 1)
-        assert "no connection" in err
+        reason, advice = err.splitlines()
+        assert (code, advice) == (1, f"sink-runner: {ADVICE}")
+        assert "no connection" in reason
 
 
 @pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
