@@ -23,8 +23,8 @@ from ..model.partition import Topic
 from ..plugin import OnTruncate, Strategy, TableMapping
 from ..postgres.session import Connection
 from ..recovery.positions import offsets
-from ..writer.audit import audit
 from .plan import Plan
+from .store import audit_action
 from .target import Target
 
 _OFFSET = re.compile(r"offset:([0-9]{1,9}):([0-9]{1,18})")
@@ -190,15 +190,14 @@ def move(
                 raise RetriableError("the offsets have changed since the plan: make it again")
             connection.execute(_SUPERSEDE, values)
         connection.execute(_REQUEST, (target.name, Jsonb(moved), user))
-        table = target.mapping.target_table
-        audit(
+        audit_action(
             connection,
-            event_type="sync",
-            source=target.mapping.source_table.database,
-            target=table.database,
-            table=f"{table.schema}.{table.name}",
-            user=user,
-            details=place | {"mapping": target.name, "action": "replay", "offsets": moved},
+            target.name,
+            target.mapping,
+            "replay",
+            by=user,
+            topic=topic.name,
+            offsets=moved,
         )
 
 

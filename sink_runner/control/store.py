@@ -89,17 +89,30 @@ def _change(
     """Store what is wanted and audit who wants it, unless it is wanted already."""
     reason = (scrub_contacts(reason) or "")[:MOST_REASON]
     values = {"mapping": name, "desired": desired, "reason": reason, "by": by}
-    target = mapping.target_table
     with connection.transaction():
         if connection.execute(_SET, values).fetchone() is None:
             return False
-        audit(
-            connection,
-            event_type="sync",
-            source=mapping.source_table.database,
-            target=target.database,
-            table=f"{target.schema}.{target.name}",
-            user=by,
-            details={"mapping": name, "action": desired, "reason": reason},
-        )
+        audit_action(connection, name, mapping, desired, by=by, reason=reason)
     return True
+
+
+def audit_action(
+    connection: Connection,
+    name: str,
+    mapping: TableMapping,
+    action: str,
+    *,
+    by: str,
+    **details: object,
+) -> None:
+    """Record what an operator did to a mapping, in the transaction that does it."""
+    target = mapping.target_table
+    audit(
+        connection,
+        event_type="sync",
+        source=mapping.source_table.database,
+        target=target.database,
+        table=f"{target.schema}.{target.name}",
+        user=by,
+        details={"mapping": name, "action": action, **details},
+    )
