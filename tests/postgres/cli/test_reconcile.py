@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ..batch.conftest import KEY, ROOT
 from ..reconcile.conftest import pair
-from ..reconcile.test_comparing import people
+from ..reconcile.test_comparing import people, write_config
 
 pytestmark = pytest.mark.postgres
 __all__ = ["pair", "people"]
@@ -16,18 +15,7 @@ __all__ = ["pair", "people"]
 @pytest.fixture
 def reconcile(people, call, tmp_path: Path):
     """Call the command on thirty masked people that both databases have; nothing captures them."""
-    dsns = "".join(
-        f'[databases.{name}]\ndsn = "{people.postgres.dsn(actual, "sink_writer")}"\n'
-        f'reader_dsn = "{people.postgres.dsn(actual, "sink_reader")}"\n'
-        for name, actual in people.names.items()
-    )
-    config = tmp_path / "sink-runner.toml"
-    config.write_text(
-        '[kafka]\nbootstrap = "127.0.0.1:1"\n[registry]\nurl = "http://127.0.0.1:1"\n'
-        f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n{dsns}'
-        f'[dead_letters]\nkey = "{KEY}"\nkey_id = "test"\n[batch]\nsettle_seconds = 0.3\n'
-        '[plugins]\nenabled = ["golden-records"]\n'
-    )
+    config = write_config(people, tmp_path)
     return lambda *words: call("reconcile", *words, "--config", str(config))
 
 

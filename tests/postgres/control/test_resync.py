@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from ..batch.conftest import KEY, ROOT
 from ..reconcile.conftest import pair
-from ..reconcile.test_comparing import people
+from ..reconcile.test_comparing import people, write_config
 
 pytestmark = pytest.mark.postgres
 __all__ = ["pair", "people"]
@@ -18,18 +17,7 @@ COUNT = "SELECT count(*) FROM profile_data"
 @pytest.fixture
 def resync(people: Any, call: Any, tmp_path: Path) -> Any:
     """Call the command on thirty people that both databases have."""
-    dsns = "".join(
-        f'[databases.{name}]\ndsn = "{people.postgres.dsn(actual, "sink_writer")}"\n'
-        f'reader_dsn = "{people.postgres.dsn(actual, "sink_reader")}"\n'
-        for name, actual in people.names.items()
-    )
-    config = tmp_path / "sink-runner.toml"
-    config.write_text(
-        '[kafka]\nbootstrap = "127.0.0.1:1"\n[registry]\nurl = "http://127.0.0.1:1"\n'
-        f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n{dsns}'
-        f'[dead_letters]\nkey = "{KEY}"\nkey_id = "test"\n[batch]\nsettle_seconds = 0.3\n'
-        '[plugins]\nenabled = ["golden-records"]\n'
-    )
+    config = write_config(people, tmp_path)
     return lambda *words: call(*words, "--config", str(config))
 
 

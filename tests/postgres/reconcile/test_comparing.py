@@ -1,8 +1,12 @@
 """A reconciliation reports missing, extra and different rows, and no equal ones."""
 
+from pathlib import Path
+
 import pytest
 
 from sink_runner.reconcile.suspect import Kind
+
+from ..batch.conftest import KEY, ROOT
 
 pytestmark = pytest.mark.postgres
 
@@ -22,6 +26,23 @@ def people(pair):
     pair.run("golden-records", full=True)
     pair.citizen.execute(DISABLE_TRIGGERS)
     return pair
+
+
+def write_config(people, folder: Path) -> Path:
+    """Write a configuration for commands on these databases; Kafka does not answer."""
+    dsns = "".join(
+        f'[databases.{name}]\ndsn = "{people.postgres.dsn(actual, "sink_writer")}"\n'
+        f'reader_dsn = "{people.postgres.dsn(actual, "sink_reader")}"\n'
+        for name, actual in people.names.items()
+    )
+    config = folder / "sink-runner.toml"
+    config.write_text(
+        '[kafka]\nbootstrap = "127.0.0.1:1"\n[registry]\nurl = "http://127.0.0.1:1"\n'
+        f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n{dsns}'
+        f'[dead_letters]\nkey = "{KEY}"\nkey_id = "test"\n[batch]\nsettle_seconds = 0.3\n'
+        '[plugins]\nenabled = ["golden-records"]\n'
+    )
+    return config
 
 
 def count_differences(report) -> dict[str, int]:
